@@ -1,0 +1,69 @@
+# make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data)
+# make test   the tests, on PostgreSQL servers of their own (STOREGRAPH_POSTGRES=path: the one on PATH)
+# make check  format, lint and types
+# make lock   resolve the dependencies of pyproject.toml anew
+# make clean  remove the environment and the caches; the demo's data stay
+#
+# All of them need only make and Python 3.11 or newer; another one than python3 is named by PYTHON=python3.12.
+
+PORT ?= 8000
+DATA ?=
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+# Much faster where it is at hand; both install exactly what a lock says.
+ifdef UV
+CREATE = uv venv --quiet --clear --python $(PYTHON) .venv
+INSTALL = uv pip install --quiet --compile-bytecode --python $(BIN)/python
+else
+CREATE = $(PYTHON) -m venv --clear .venv
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: run test check lock clean
+
+run: .venv/.runtime
+	$(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)")
+
+# A worker starts a server of its own, so that more of them soon gain nothing.
+test: .venv/.dev
+	$(BIN)/pytest -n auto --maxprocesses 4
+
+check: .venv/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+
+# The runtime's lock holds to the other one, so that tests run on what is shipped; what builds the editable install is
+# in both.
+LOCK = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate
+lock: .venv/.python
+	command -v uv || $(INSTALL) uv
+	PATH="$(BIN):$$PATH" $(LOCK) --all-extras pyproject.toml -o requirements-dev.lock
+	printf '%s\n' hatchling editables | PATH="$(BIN):$$PATH" $(LOCK) -c requirements-dev.lock pyproject.toml - \
+		-o requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist
+	find app migrations tests -name __pycache__ -exec rm -rf {} +
+
+# The stamps: what was set up, and from which lock.
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "storegraph needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." \
+			"Name another one, as in: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up .venv; this takes half a minute, once."
+	@$(CREATE)
+	@touch $@
+
+.venv/.runtime: .venv/.python requirements.lock pyproject.toml
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.python requirements-dev.lock pyproject.toml
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch .venv/.runtime $@

@@ -1,0 +1,1 @@
+"""storegraph: one GraphQL gateway over the four PostgreSQL databases of a shop."""

@@ -1,0 +1,138 @@
+"""One connection pool per database, with limits on how long anything may take; and the four of them by name.
+
+Reads only, so far. A connection that fails becomes an ``AppError``; what the server says of our SQL stays what it is, a
+fault of ours.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from app.errors import DatabaseTimeoutError, DatabaseUnavailableError
+from app.settings import DATABASE_NAMES, DatabaseName, Settings
+
+Row = asyncpg.Record
+Observer = Callable[[DatabaseName, str], None]
+"""Called with the database and the text of each statement, as it is sent."""
+
+# What says that the database, not the statement, is at fault. InterfaceError: asyncpg's own "connection is closed".
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+# Every session, also that of the command line: partition bounds written in another zone overlap their neighbours.
+SESSION = {"TimeZone": "UTC"}
+
+
+class Database:
+    """One of the four: a pool of connections that are made when they are first needed."""
+
+    def __init__(self, name: DatabaseName, settings: Settings, observe: Observer | None = None) -> None:
+        self.name: DatabaseName = name
+        self._settings = settings
+        self._observe = observe
+        self._pool = asyncpg.create_pool(
+            settings.database_url(name),
+            min_size=0,  # so that opening asks nothing of a database that may be down
+            max_size=settings.pool_size,
+            timeout=settings.connect_timeout,
+            server_settings=SESSION
+            | {
+                "application_name": "storegraph",
+                "statement_timeout": _milliseconds(settings.statement_timeout),
+                "idle_in_transaction_session_timeout": "5000",
+                "lock_timeout": "1000",
+                # Planning over many partitions takes longer than running (2 ms to 0.3). Our statements are written so
+                # that the plan does not depend on how many keys there are; partitions are pruned as it runs.
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+            },
+        )
+
+    async def open(self) -> None:
+        """Ready the pool. Connects to nothing, so this works while the database is down."""
+        await self._pool
+
+    async def close(self) -> None:
+        """Let go of every connection, busy or not."""
+        self._pool.terminate()
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        """Run one statement and return its rows.
+
+        Raises:
+            DatabaseUnavailableError: no connection could be had, or no answer came within ``read_timeout``.
+            DatabaseTimeoutError: the server gave the statement up after ``statement_timeout``.
+        """
+        # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
+        # take seconds, and the caller must not wait for that.
+        task = asyncio.create_task(self._run(sql, args))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self._settings.pool_wait + self._settings.read_timeout)
+        finally:
+            if not task.done():
+                task.cancel()
+        if not done:
+            raise DatabaseUnavailableError(self.name)
+        try:
+            return task.result()
+        except asyncpg.QueryCanceledError as error:
+            raise DatabaseTimeoutError(self.name) from error
+        except _UNAVAILABLE as error:
+            raise DatabaseUnavailableError(self.name) from error
+
+    async def answers(self) -> bool:
+        """Whether a statement gets through."""
+        try:
+            await self.fetch("SELECT 1")
+        except (DatabaseUnavailableError, DatabaseTimeoutError):
+            return False
+        return True
+
+    async def _run(self, sql: str, args: tuple[object, ...]) -> list[Row]:
+        async with self._pool.acquire(timeout=self._settings.pool_wait) as connection:
+            if self._observe is not None:
+                self._observe(self.name, sql)
+            return await connection.fetch(sql, *args)
+
+
+class Databases:
+    """The four databases, by name."""
+
+    def __init__(self, settings: Settings, observe: Observer | None = None) -> None:
+        self._databases = {name: Database(name, settings, observe) for name in DATABASE_NAMES}
+
+    def __getitem__(self, name: DatabaseName) -> Database:
+        return self._databases[name]
+
+    async def reachable(self) -> dict[DatabaseName, bool]:
+        """Whether each database answers, asked of all four at the same time."""
+
+        answered = await asyncio.gather(*(self[name].answers() for name in DATABASE_NAMES))
+        return dict(zip(DATABASE_NAMES, answered, strict=True))
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings, observe: Observer | None = None) -> "AsyncGenerator[Databases]":
+        """The four pools, open for as long as the block runs."""
+        databases = cls(settings, observe)
+        for name in DATABASE_NAMES:
+            await databases[name].open()
+        try:
+            yield databases
+        finally:
+            for name in DATABASE_NAMES:
+                await databases[name].close()
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,69 @@
+"""The closed list of errors that a client or an operator can meet, and their codes.
+
+An ``AppError`` is one that we raise on purpose: its message is written for whoever reads it and never holds SQL, a
+driver's text or a path. Anything else that escapes is a fault of ours and is masked before it leaves the process.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorCode(StrEnum):
+    """Every value that ``extensions.code`` can have."""
+
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    CONFLICT = "CONFLICT"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    INTERNAL = "INTERNAL"
+    TIMEOUT = "TIMEOUT"
+
+
+class AppError(Exception):
+    """An error with a code of the closed list and a message fit for its reader."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+
+
+class BadUserInputError(AppError):
+    """What was asked for is malformed; the message says what and how to mend it."""
+
+    code = ErrorCode.BAD_USER_INPUT
+
+
+class ConflictError(AppError):
+    """The change contradicts what is stored."""
+
+    code = ErrorCode.CONFLICT
+
+
+class DatabaseUnavailableError(AppError):
+    """A database refused, dropped or never answered a connection."""
+
+    code = ErrorCode.DATABASE_UNAVAILABLE
+
+    def __init__(self, database: str) -> None:
+        super().__init__(f"The {database} database does not answer.")
+        self.database = database
+
+
+class DatabaseTimeoutError(AppError):
+    """A statement took longer than its limit."""
+
+    code = ErrorCode.TIMEOUT
+
+    def __init__(self, database: str) -> None:
+        super().__init__(f"The {database} database took too long to answer.")
+        self.database = database
+
+
+class MissingPartitionError(ConflictError):
+    """A row of a time for which no partition exists."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"{table} has no partition for the time of this row: make one with `storegraph partitions ensure`."
+        )
+
+
+class OperationError(AppError):
+    """What an operator asked of the command line cannot be done; the message says why and what to do."""

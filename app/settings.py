@@ -1,0 +1,154 @@
+"""The process's settings: read once from the environment, frozen, and handed down; never a global.
+
+This is the only module that reads the environment. Each variable ``X`` can also be given as ``X_FILE``, the path of a
+file that holds the value (how Docker and Kubernetes hand over secrets).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DatabaseName = Literal["users", "products", "orders", "payments"]
+DATABASE_NAMES: tuple[DatabaseName, ...] = ("users", "products", "orders", "payments")
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or wrong. ``str()`` has one line for each."""
+
+
+def _postgres_url(url: str) -> str:
+    """Refuse what asyncpg would misread. The value itself is never repeated: it holds a password."""
+    try:
+        parts = urlsplit(url)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError("is not a URL; expected postgresql://user:password@host:port/database") from None
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ValueError("must start with postgresql://, as in postgresql://user:password@host:port/database")
+    if not port_is_valid or not parts.path.strip("/"):
+        raise ValueError("names no database; expected postgresql://user:password@host:port/database")
+    return url
+
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """``X_FILE``: the value of ``X`` is what that file holds, without white space around it."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # the base class's signature
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            raise SettingsError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(info, name)[0] for name, info in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. README has the same list as a table."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    users_database_url: PostgresUrl
+    products_database_url: PostgresUrl
+    orders_database_url: PostgresUrl
+    payments_database_url: PostgresUrl
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    graphiql: bool = True
+    introspection: bool = True
+
+    pool_size: int = Field(default=10, ge=1, le=1000)
+    pool_wait: Seconds = 1.0
+    connect_timeout: Seconds = 2.0
+    statement_timeout: Seconds = 3.0
+    read_timeout: Seconds = 1.5
+
+    @model_validator(mode="after")
+    def _four_different_databases(self) -> Self:
+        seen: dict[tuple[str | None, int | None, str], DatabaseName] = {}
+        for name in DATABASE_NAMES:
+            parts = urlsplit(self.database_url(name))
+            other = seen.setdefault((parts.hostname, parts.port, parts.path), name)
+            if other != name:
+                variables = f"{name}_database_url and {other}_database_url".upper().replace(" AND ", " and ")
+                raise ValueError(f"{variables} name the same database; each needs one of its own")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+    def database_url(self, name: DatabaseName) -> str:
+        """The URL of one database."""
+        return {
+            "users": self.users_database_url,
+            "products": self.products_database_url,
+            "orders": self.orders_database_url,
+            "payments": self.payments_database_url,
+        }[name]
+
+
+class LocalSettings(BaseSettings):
+    """Of the PostgreSQL server that the demo and the tests start themselves: STOREGRAPH_POSTGRES, STOREGRAPH_DATA."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="STOREGRAPH_")
+
+    postgres: Literal["embedded", "path"] = "embedded"
+    data: Path | None = None
+
+
+def load_local_settings() -> LocalSettings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: one line for each setting that is wrong, naming it.
+    """
+    try:
+        return LocalSettings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(dict(item), "STOREGRAPH_") for item in error.errors())) from None
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; ``overrides`` win over it.
+
+    Raises:
+        SettingsError: one line for each setting that is missing or wrong, naming it.
+    """
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType] -- pydantic checks the values
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(dict(item)) for item in error.errors())) from None
+
+
+def _line(item: Mapping[str, Any], prefix: str = "") -> str:
+    message = item["msg"].removeprefix("Value error, ")
+    if not item["loc"]:  # of several settings together, which the message names
+        return message
+    name = prefix + str(item["loc"][0]).upper()
+    if item["type"] == "missing":
+        return f"{name} is not set (nor {name}_FILE). To try storegraph without any database, run: storegraph demo"
+    return f"{name}: {message}"

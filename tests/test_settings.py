@@ -1,0 +1,106 @@
+"""Settings: read from the environment or from files, and each wrong one named in a line."""
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import DATABASE_NAMES, LocalSettings, Settings, SettingsError, load_local_settings, load_settings
+
+README = Path(__file__).parent.parent / "README.md"
+URLS = {f"{name.upper()}_DATABASE_URL": f"postgresql://me:secret@db.example/{name}" for name in DATABASE_NAMES}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment with the four URLs, and nothing else of ours."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+    for name, value in URLS.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "9000")
+    environment.setenv("ORDERS_DATABASE_URL", "postgres://me@db.example:6432/o?sslmode=require")
+    settings = load_settings()
+    assert settings.port == 9000
+    assert settings.database_url("orders") == "postgres://me@db.example:6432/o?sslmode=require"
+    assert load_settings(port=9001).port == 9001
+
+
+def test_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"{URLS['USERS_DATABASE_URL']}\n")
+    environment.delenv("USERS_DATABASE_URL")
+    environment.setenv("USERS_DATABASE_URL_FILE", str(file))
+    assert load_settings().users_database_url == URLS["USERS_DATABASE_URL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PORT", "70000", "PORT: Input should be less than or equal to 65535"),
+        ("PORT", "http", "PORT: Input should be a valid integer, unable to parse string as an integer"),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'"),
+        ("READ_TIMEOUT", "0", "READ_TIMEOUT: Input should be greater than 0"),
+        ("GRAPHIQL", "perhaps", "GRAPHIQL: Input should be a valid boolean, unable to interpret input"),
+        (
+            "USERS_DATABASE_URL",
+            "mysql://me:secret@db.example/users",
+            "USERS_DATABASE_URL: must start with postgresql://, as in postgresql://user:password@host:port/database",
+        ),
+        (
+            "USERS_DATABASE_URL",
+            "postgresql://me:secret@db.example",
+            "USERS_DATABASE_URL: names no database; expected postgresql://user:password@host:port/database",
+        ),
+        (
+            "USERS_DATABASE_URL",
+            "postgresql://me:secret@db.example:x/users",
+            "USERS_DATABASE_URL: is not a URL; expected postgresql://user:password@host:port/database",
+        ),
+        (
+            "USERS_DATABASE_URL",
+            "postgres://you@db.example/orders",
+            "ORDERS_DATABASE_URL and USERS_DATABASE_URL name the same database; each needs one of its own",
+        ),
+        (
+            "USERS_DATABASE_URL_FILE",
+            "/no/such/file",
+            "USERS_DATABASE_URL_FILE: cannot read /no/such/file: No such file or directory",
+        ),
+    ],
+)
+def test_a_wrong_one_is_named_in_a_line(environment: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert str(error.value) == line
+
+
+def test_each_missing_one_is_named(environment: pytest.MonkeyPatch) -> None:
+    for name in URLS:
+        environment.delenv(name)
+    environment.setenv("PORT", "x")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    lines = str(error.value).splitlines()
+    assert [line.split()[0].rstrip(":") for line in lines] == [*URLS, "PORT"]
+
+
+def test_of_the_local_server(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("STOREGRAPH_POSTGRES", "mysql")
+    with pytest.raises(SettingsError) as error:
+        load_local_settings()
+    assert str(error.value) == "STOREGRAPH_POSTGRES: Input should be 'embedded' or 'path'"
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    rows = [line.split("|") for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    listed = {row[1].strip(" `"): row[2].strip(" `") for row in rows}
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() else str(field.default).lower()
+        assert listed[name.upper()] == default
+    assert {f"STOREGRAPH_{name.upper()}" for name in LocalSettings.model_fields} <= listed.keys()
