@@ -1,0 +1,135 @@
+"""The reads of the products database, with the walks through its tree.
+
+A walk ends at a deleted category, upwards and downwards, and does not see what lies behind it.
+"""
+
+import typing
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnClause,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import array
+
+from app.domains.products.tables import Category, Product, ProductImage
+from app.paging import Sort, ascending
+from app.reads import Match, computed, equal, many, one, page, walked
+
+_EXISTS = Category.deleted_at.is_(None)
+_SOLD = Product.deleted_at.is_(None)
+_BY_NAME = ascending(Category.name, Category.id)
+_PRODUCTS_BY_NAME = ascending(Product.name, Product.id)
+
+Rows = Select[*tuple[Any, ...]]
+
+# Each walk is a recursive WITH of this name.
+_WALK = "walk"
+_FARTHEST_FIRST = (Sort(literal_column("walk.distance", Integer), descending=True),)
+_DEPTH_FIRST = (Sort(literal_column("walk.path")),)
+_ZERO, _ONE = literal_column("0", Integer), literal_column("1", Integer)
+
+
+def _begin(first: Rows, category_id: ColumnElement[Any]) -> CTE:
+    # Without the correlation the first step would select from the keys anew, and so from all of them.
+    keys = typing.cast("FromClause", typing.cast("ColumnClause[Any]", category_id).table)
+    return first.correlate(keys).cte(_WALK, recursive=True, nesting=True)
+
+
+def _each(walk: CTE, rows: Rows) -> tuple[FromClause, FromClause]:
+    """Each step of a walk with rows of its own, found by an index: those rows, and the two joined.
+
+    LIMIT NULL limits nothing, but keeps PostgreSQL from making one join of it all. It overrates how far a walk goes,
+    and would read the whole table into a hash, once for every key.
+    """
+    found = rows.correlate(walk).limit(literal_column("NULL")).lateral("found")
+    return found, walk.join(found, true())
+
+
+def _upwards(category_id: ColumnElement[Any]) -> CTE:
+    """The category itself at distance 0, its parent at 1, and so on to the root."""
+    first = select(Category.id, Category.parent_id, _ZERO.label("distance"))
+    walk = _begin(first.where(Category.id == category_id, _EXISTS), category_id)
+    parent = select(Category.id, Category.parent_id).where(Category.id == walk.c.parent_id, _EXISTS)
+    found, joined = _each(walk, parent)
+    return walk.union_all(select(found.c.id, found.c.parent_id, walk.c.distance + _ONE).select_from(joined))
+
+
+def _downwards(category_id: ColumnElement[Any]) -> CTE:
+    """The category itself and everything below it."""
+    walk = _begin(select(Category.id).where(Category.id == category_id, _EXISTS), category_id)
+    children = select(Category.id).where(Category.parent_id == walk.c.id, _EXISTS)
+    found, joined = _each(walk, children)
+    return walk.union_all(select(found.c.id).select_from(joined))
+
+
+def _ancestors(category_id: ColumnElement[Any]) -> Select[Any]:
+    walk = _upwards(category_id)
+    return select().select_from(Category).join(walk, walk.c.id == Category.id).where(walk.c.distance > _ZERO)
+
+
+def _depth(category_id: ColumnElement[Any]) -> Select[Any]:
+    walk = _upwards(category_id)
+    return select().select_from(walk).where(walk.c.distance > _ZERO)
+
+
+def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
+    """Depth first: the path holds the name and the id of each step, and a path sorts behind its own beginning."""
+    place = array([cast(Category.name, Text).collate("C"), cast(Category.id, Text)]).label("place")
+    deepest = bindparam("max_depth", required=False, type_=Integer)
+    first = select(Category.id, _ONE.label("level"), place.label("path"))
+    walk = _begin(first.where(Category.parent_id == category_id, _EXISTS), category_id)
+    children = select(Category.id, place).where(Category.parent_id == walk.c.id, _EXISTS)
+    found, joined = _each(walk, children)
+    deeper = select(found.c.id, walk.c.level + _ONE, walk.c.path + found.c.place).select_from(joined)
+    walk = walk.union_all(deeper.where(or_(deepest.is_(None), walk.c.level < deepest)))
+    return select().select_from(Category).join(walk, walk.c.id == Category.id)
+
+
+def _in_subtree(category_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    return Product.category_id.in_(select(_downwards(category_id).c.id))
+
+
+def _sold_in_category(category_id: ColumnElement[Any]) -> Select[Any]:
+    return select().where(Product.category_id == category_id, _SOLD)
+
+
+def _sold_in_subtree(category_id: ColumnElement[Any]) -> Select[Any]:
+    walk = _downwards(category_id)
+    _, joined = _each(walk, select(Product.id).where(Product.category_id == walk.c.id, _SOLD))
+    return select().select_from(joined)
+
+
+category_by_id = one(Category, equal(Category.id), _EXISTS)
+categories = page(Category, None, _BY_NAME, _EXISTS)
+children_by_category = many(Category, equal(Category.parent_id), _BY_NAME, _EXISTS)
+ancestors_by_category = walked(Category, _ancestors, _FARTHEST_FIRST)
+descendants_by_category = walked(Category, _descendants, _DEPTH_FIRST, parameters=("max_depth",))
+depth_by_category = computed(Category, _depth)
+
+product_by_id = one(Product, equal(Product.id), _SOLD)
+product_by_sku = one(Product, equal(Product.sku), _SOLD)
+products = page(Product, None, _PRODUCTS_BY_NAME, _SOLD)
+products_by_category = page(Product, equal(Product.category_id), _PRODUCTS_BY_NAME, _SOLD)
+products_by_subtree = page(Product, Match((Uuid(),), condition=_in_subtree), _PRODUCTS_BY_NAME, _SOLD)
+count_by_category = computed(Product, _sold_in_category)
+count_by_subtree = computed(Product, _sold_in_subtree)
+
+images_by_product = many(
+    ProductImage,
+    equal(ProductImage.product_id),
+    (Sort(ProductImage.is_primary, descending=True), *ascending(ProductImage.created_at, ProductImage.id)),
+)
+primary_image_by_product = one(ProductImage, equal(ProductImage.product_id), ProductImage.is_primary.is_(True))

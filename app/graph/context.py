@@ -1,0 +1,70 @@
+"""What an operation has at hand: who asks, the four databases, and the dataloaders of the reads it makes."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import strawberry
+from aiodataloader import DataLoader
+
+from app.database import Databases, Row
+from app.reads import Columns, Read, Slice, count, fetch
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a loader asks of its keys: a read, what of each row, the values of the statement's parameters, and which
+    slice of a page.
+
+    Equal asks share a loader, and so a statement.
+    """
+
+    read: Read
+    columns: Columns
+    parameters: tuple[tuple[str, object], ...] = ()
+    slice_: Slice | None = None
+
+
+class Loaders:
+    """The dataloaders of one operation: one for each ask, made in the running loop when first needed."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self._rows: dict[Ask, DataLoader[Any, list[Row]]] = {}
+        self._counts: dict[Read, DataLoader[Any, int]] = {}
+
+    async def rows(self, ask: Ask, key: object) -> list[Row]:
+        """The rows that answer a key, in the read's order. Raises as ``reads.fetch`` does."""
+        if ask not in self._rows:
+            self._rows[ask] = DataLoader(partial(self._fetch, ask))
+        # Shielded: when a sibling fails under a non-null field, graphql-core cancels this resolver, and with it the
+        # future that every other resolver waits for who wants the same key.
+        return await asyncio.shield(self._rows[ask].load(key))
+
+    async def count(self, read: Read, key: object) -> int:
+        """How many rows answer a key. Raises as ``reads.count`` does."""
+        if read not in self._counts:
+            self._counts[read] = DataLoader(partial(self._count, read))
+        return await asyncio.shield(self._counts[read].load(key))
+
+    async def _fetch(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
+        rows = await fetch(self._databases, ask.read, ask.columns, keys, dict(ask.parameters), ask.slice_)
+        return [rows.get(key, []) for key in keys]
+
+    async def _count(self, read: Read, keys: list[Any]) -> list[int]:
+        counts = await count(self._databases, read, keys)
+        return [counts[key] for key in keys]
+
+
+class Context:
+    """One for each operation."""
+
+    def __init__(self, databases: Databases, viewer: str | None = None) -> None:
+        self.databases = databases
+        self.loaders = Loaders(databases)
+        self.viewer = viewer
+        """The uuid of the user who asks; None for somebody who is not signed in."""
+
+
+Info = strawberry.Info[Context, None]

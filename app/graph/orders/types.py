@@ -1,0 +1,89 @@
+"""Order and OrderItem, and the sums over them that users and products show."""
+
+import strawberry
+
+from app.domains.orders import reads as order_reads
+from app.domains.orders import tables
+from app.domains.payments import reads as payment_reads
+from app.domains.products import reads as product_reads
+from app.domains.users import reads as user_reads
+from app.graph.connection import Connection
+from app.graph.fields import column, edge
+from app.graph.lazy import Payment
+from app.graph.node import Node
+from app.graph.products.types import Product
+from app.graph.scalars import UUID, DateTime, Decimal
+from app.graph.users.types import User, UserProfile
+
+strawberry.enum(tables.OrderStatus, description="How far an order has come.")
+
+
+@strawberry.type(description="An order.")
+class Order(Node):
+    id: strawberry.ID = column(tables.Order.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.Order.id, "The key in the orders database.")
+    status: tables.OrderStatus = column(tables.Order.status, "How far it has come.")
+    total_amount: Decimal = column(tables.Order.total_amount, "What it costs in all.")
+    created_at: DateTime = column(tables.Order.created_at, "When it was placed.")
+    updated_at: DateTime = column(tables.Order.updated_at, "When it last changed.")
+    user: User | None = edge(
+        user_reads.user_by_id, tables.Order.user_id, "Who placed it; null once the account is gone."
+    )
+    shipping_address: UserProfile | None = edge(
+        user_reads.profile_by_id, tables.Order.shipping_address_id, "Where it goes; null once the address is gone."
+    )
+    items: list["OrderItem"] = edge(
+        order_reads.items_by_order, (tables.Order.id, tables.Order.created_at), "The lines, by id."
+    )
+    payments: list[Payment] | None = edge(
+        payment_reads.payments_by_order,
+        tables.Order.id,
+        "The payments, oldest first; null only while the payments database does not answer.",
+    )
+
+
+@strawberry.type(description="A line of an order.")
+class OrderItem(Node):
+    id: strawberry.ID = column(tables.OrderItem.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.OrderItem.id, "The key in the orders database.")
+    quantity: int = column(tables.OrderItem.quantity, "How many were ordered.")
+    unit_price: Decimal = column(tables.OrderItem.unit_price, "What one cost.")
+    line_total: Decimal = column(tables.LINE_TOTAL, "The quantity times the unit price.")
+    created_at: DateTime = column(tables.OrderItem.created_at, "When the line was added.")
+    order: Order = edge(
+        order_reads.order_by_item, (tables.OrderItem.order_id, tables.OrderItem.order_created_at), "The order."
+    )
+    product: Product | None = edge(
+        product_reads.product_by_id, tables.OrderItem.product_id, "The product as it is today; null when it is gone."
+    )
+    product_name: str | None = column(tables.OrderItem.product_name, "The product's name as it was sold.")
+    product_sku: str | None = column(tables.OrderItem.product_sku, "The product's sku as it was sold.")
+
+
+@strawberry.type(description="A user's orders that are neither cancelled nor refunded, summed up.")
+class UserOrderStats:
+    order_count: int = column(tables.ORDER_COUNT, "How many there are.")
+    total_spent: Decimal = column(tables.TOTAL_SPENT, "The sum of their totals.")
+    first_order_at: DateTime | None = column(tables.FIRST_ORDER_AT, "When the first was placed.")
+    last_order_at: DateTime | None = column(tables.LAST_ORDER_AT, "When the last was placed.")
+
+
+@strawberry.type(description="What was sold of a product, in orders that were not cancelled, as of the last refresh.")
+class ProductStats:
+    total_orders: int = column(tables.TOTAL_ORDERS, "How many order lines sold it.")
+    total_quantity_sold: int = column(tables.TOTAL_QUANTITY_SOLD, "How many were sold.")
+    total_revenue: Decimal | None = column(tables.TOTAL_REVENUE, "What they brought in.")
+    last_ordered_at: DateTime | None = column(tables.PRODUCT_STATS.c.last_ordered_at, "When it was last ordered.")
+    refreshed_at: DateTime | None = column(
+        tables.ProductStatsRefresh.refreshed_at, "When these figures were last brought up to date."
+    )
+
+
+@strawberry.type(description="A page of orders.")
+class OrderConnection(Connection[Order]):
+    pass
+
+
+@strawberry.type(description="A page of order lines.")
+class OrderItemConnection(Connection[OrderItem]):
+    pass

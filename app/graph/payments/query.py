@@ -1,0 +1,13 @@
+"""The root fields of the payments database."""
+
+import strawberry
+
+from app.domains.payments import reads
+from app.graph.fields import connection, lookup
+from app.graph.payments.types import Payment, PaymentConnection
+
+
+@strawberry.type
+class PaymentsQuery:
+    payment: Payment | None = lookup("A payment.", id=reads.payment_by_id)
+    payments: PaymentConnection | None = connection(reads.payments, "All payments, newest first.")

@@ -1,0 +1,54 @@
+"""Payment and Refund."""
+
+import strawberry
+
+from app.domains.orders import reads as order_reads
+from app.domains.payments import reads as payment_reads
+from app.domains.payments import tables
+from app.graph.connection import Connection
+from app.graph.fields import column, edge
+from app.graph.node import Node
+from app.graph.orders.types import Order
+from app.graph.scalars import UUID, DateTime, Decimal
+
+strawberry.enum(tables.PaymentStatus, description="How far a payment has come.")
+strawberry.enum(tables.RefundStatus, description="How far a refund has come.")
+
+
+@strawberry.type(description="Money asked for an order.")
+class Payment(Node):
+    id: strawberry.ID = column(tables.Payment.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.Payment.id, "The key in the payments database.")
+    amount: Decimal = column(tables.Payment.amount, "How much.")
+    currency: str = column(tables.Payment.currency, "The currency, as its three letters of ISO 4217.")
+    method: str = column(tables.Payment.method, "How it is paid: card, invoice and so on.")
+    status: tables.PaymentStatus = column(tables.Payment.status, "How far it has come.")
+    provider: str | None = column(tables.Payment.provider, "Who handles it.")
+    provider_reference: str | None = column(tables.Payment.provider_reference, "The provider's own number of it.")
+    created_at: DateTime = column(tables.Payment.created_at, "When it was begun.")
+    updated_at: DateTime = column(tables.Payment.updated_at, "When it last changed.")
+    order: Order | None = edge(order_reads.order_by_id, tables.Payment.order_id, "What it pays for.")
+    refunds: list["Refund"] = edge(payment_reads.refunds_by_payment, tables.Payment.id, "The refunds, oldest first.")
+    amount_refunded: Decimal = edge(
+        payment_reads.refunded_by_payment,
+        tables.Payment.id,
+        "How much was given back: the refunds that succeeded.",
+        take=tables.AMOUNT_REFUNDED,
+    )
+
+
+@strawberry.type(description="Money given back.")
+class Refund(Node):
+    id: strawberry.ID = column(tables.Refund.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.Refund.id, "The key in the payments database.")
+    amount: Decimal = column(tables.Refund.amount, "How much.")
+    reason: str | None = column(tables.Refund.reason, "Why.")
+    status: tables.RefundStatus = column(tables.Refund.status, "How far it has come.")
+    created_at: DateTime = column(tables.Refund.created_at, "When it was begun.")
+    updated_at: DateTime = column(tables.Refund.updated_at, "When it last changed.")
+    payment: Payment = edge(payment_reads.payment_by_id, tables.Refund.payment_id, "The payment that it gives back.")
+
+
+@strawberry.type(description="A page of payments.")
+class PaymentConnection(Connection[Payment]):
+    pass

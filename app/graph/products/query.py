@@ -1,0 +1,15 @@
+"""The root fields of the products database."""
+
+import strawberry
+
+from app.domains.products import reads
+from app.graph.fields import connection, lookup
+from app.graph.products.types import Category, CategoryConnection, Product, ProductConnection
+
+
+@strawberry.type
+class ProductsQuery:
+    category: Category | None = lookup("A category.", id=reads.category_by_id)
+    categories: CategoryConnection | None = connection(reads.categories, "All categories, by name.")
+    product: Product | None = lookup("A product.", id=reads.product_by_id, sku=reads.product_by_sku)
+    products: ProductConnection | None = connection(reads.products, "All products, by name.")

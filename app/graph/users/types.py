@@ -1,0 +1,59 @@
+"""User and UserProfile."""
+
+import strawberry
+
+from app.domains.orders import reads as order_reads
+from app.domains.users import reads as user_reads
+from app.domains.users import tables
+from app.graph.connection import Connection
+from app.graph.fields import column, connection, edge
+from app.graph.lazy import OrderConnection, UserOrderStats
+from app.graph.node import Node
+from app.graph.scalars import UUID, DateTime
+
+strawberry.enum(tables.UserRole, description="What a user may do.")
+strawberry.enum(tables.UserStatus, description="Whether an account can be used.")
+
+
+@strawberry.type(description="Somebody with an account.")
+class User(Node):
+    id: strawberry.ID = column(tables.User.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.User.id, "The key in the users database.")
+    email: str = column(tables.User.email, "The address to log in with.")
+    first_name: str | None = column(tables.User.first_name, "The given name.")
+    last_name: str | None = column(tables.User.last_name, "The family name.")
+    role: tables.UserRole = column(tables.User.role, "What the user may do.")
+    status: tables.UserStatus = column(tables.User.status, "Whether the account can be used.")
+    created_at: DateTime = column(tables.User.created_at, "When the account was opened.")
+    updated_at: DateTime = column(tables.User.updated_at, "When it last changed.")
+    profiles: list["UserProfile"] = edge(user_reads.profiles_by_user, tables.User.id, "The addresses, oldest first.")
+    orders: OrderConnection | None = connection(
+        order_reads.orders_by_user, "The user's orders, newest first.", via=tables.User.id
+    )
+    order_stats: UserOrderStats | None = edge(
+        order_reads.stats_by_user,
+        tables.User.id,
+        "The user's orders that are neither cancelled nor refunded, summed up; "
+        "null only while the orders database does not answer.",
+    )
+
+
+@strawberry.type(description="A postal address and phone number of a user.")
+class UserProfile(Node):
+    id: strawberry.ID = column(tables.UserProfile.id, "The global id.", is_id=True)
+    uuid: UUID = column(tables.UserProfile.id, "The key in the users database.")
+    phone: str | None = column(tables.UserProfile.phone, "The phone number.")
+    address_line1: str | None = column(tables.UserProfile.address_line1, "The street and number.")
+    address_line2: str | None = column(tables.UserProfile.address_line2, "What else finds the door.")
+    city: str | None = column(tables.UserProfile.city, "The city.")
+    state: str | None = column(tables.UserProfile.state, "The state or region.")
+    country: str | None = column(tables.UserProfile.country, "The country.")
+    postal_code: str | None = column(tables.UserProfile.postal_code, "The postal code.")
+    created_at: DateTime = column(tables.UserProfile.created_at, "When the address was added.")
+    updated_at: DateTime = column(tables.UserProfile.updated_at, "When it last changed.")
+    user: User | None = edge(user_reads.user_by_id, tables.UserProfile.user_id, "Whose address it is.")
+
+
+@strawberry.type(description="A page of users.")
+class UserConnection(Connection[User]):
+    pass

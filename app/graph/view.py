@@ -1,0 +1,62 @@
+"""GraphQL over HTTP, and a page to explore it in a browser."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+
+from app.graph.context import Context
+from app.graph.schema import Schema
+
+FIRST_QUERY = """\
+# The newest orders, from four databases. Ctrl-Enter runs it.
+{
+  orders(first: 3) {
+    totalCount
+    nodes {
+      createdAt
+      status
+      totalAmount
+      user { firstName lastName orderStats { orderCount } }
+      shippingAddress { city country }
+      items {
+        quantity
+        lineTotal
+        product { name category { name ancestors { name } } }
+      }
+      payments { amount status }
+    }
+  }
+}
+"""
+
+# GraphiQL comes from a CDN. Where that cannot be reached, this stands in for it.
+_WITHOUT_CDN = Path(__file__).with_name("without_cdn.html")
+
+
+class View(GraphQL[Context, None]):
+    """The endpoint. ``graphiql``: whether a browser that opens it gets the page."""
+
+    def __init__(self, schema: Schema, *, graphiql: bool) -> None:
+        super().__init__(schema, graphql_ide="graphiql" if graphiql else None, subscription_protocols=())
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        return Context(request.app.state.databases)
+
+    async def render_graphql_ide(self, request: Request) -> Response:
+        return HTMLResponse(self._page)
+
+    @cached_property
+    def _page(self) -> str:
+        """Strawberry's page, with a first query of ours, and our stand-in for a browser without internet."""
+        page = re.sub(
+            r"const EXAMPLE_QUERY = `.*?`;",
+            lambda _: f"const EXAMPLE_QUERY = `{FIRST_QUERY}`;",
+            self.graphql_ide_html.replace("Strawberry GraphiQL", "storegraph"),
+            flags=re.DOTALL,
+        )
+        return page.replace("</body>", _WITHOUT_CDN.read_text(encoding="utf-8") + "</body>")

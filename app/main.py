@@ -1,0 +1,59 @@
+"""The gateway as an ASGI application: four pools that live as long as it does, and the routes."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from app.database import Databases, Observer
+from app.graph.schema import build_schema
+from app.graph.view import View
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, observe: Observer | None = None) -> Starlette:
+    """The application. It starts whether or not the databases answer; ``observe`` sees every statement."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async with Databases.opened(settings, observe) as databases:
+            app.state.databases = databases
+            for name, answers in (await databases.reachable()).items():
+                if not answers:
+                    log.warning("the %s database does not answer; its fields are null until it does", name)
+            yield
+
+    async def printed(_request: Request) -> Response:
+        return PlainTextResponse(schema.as_str() + "\n")
+
+    schema = build_schema(introspection=settings.introspection)
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/graphql", View(schema, graphiql=settings.graphiql)),
+            Route("/schema.graphql", printed),
+            Route("/healthz", _healthz),
+            Route("/readyz", _readyz),
+        ],
+    )
+
+
+async def _healthz(_request: Request) -> Response:
+    """Whether this process lives. Asks no database: a restart would not bring one back."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    """Whether requests should come here: as long as any database answers, there are right answers to give."""
+    databases: Databases = request.app.state.databases
+    answers = await databases.reachable()
+    return JSONResponse(
+        {"databases": {name: "ok" if answering else "unavailable" for name, answering in answers.items()}},
+        status_code=200 if any(answers.values()) else 503,
+    )

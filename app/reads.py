@@ -1,0 +1,295 @@
+"""Batched reads as values: which rows answer a set of keys, in which order, in one statement.
+
+A read knows its database, its keys, its shape and which rows may be seen. It prints its statement for any set of
+columns. It knows no table of its own and no GraphQL: the domains declare reads, the graph's edges name them.
+
+Keys travel as one array parameter per key column, so the text of a statement does not depend on how many there are, and
+each row carries the key that it answers, so that nothing depends on the order in which rows come back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Any, cast
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeEngine
+
+from app.database import Databases, Row
+from app.paging import AnyColumn, Order, behind
+from app.settings import DatabaseName
+
+Model = type[DeclarativeBase]
+Condition = ColumnElement[bool]
+Columns = tuple[AnyColumn, ...]
+"""What a statement selects. A row holds each under its own name (``key``); uuids and decimals come as text."""
+
+Body = Callable[..., Select[Any]]
+"""From one key's columns to the FROM and WHERE of the rows that answer it, with nothing selected yet."""
+
+ALL = true()
+WHOLE_TABLE = ()
+"""The key, as it were, of a read that takes none."""
+_WITH_LISTS = {"render_postcompile": True}  # write out `IN (…)`, which SQLAlchemy would leave to its own engine
+
+
+class Shape(Enum):
+    """What answers one key."""
+
+    ONE = auto()
+    MANY = auto()
+    PAGE = auto()
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """How keys travel: one array parameter for each of ``types``, which ``arrays`` makes from a list of keys.
+
+    The first ``width`` arrays are the key itself (a tuple, where there are several); the others are derived from it.
+    """
+
+    types: tuple[TypeEngine[Any], ...]
+    arrays: Callable[[Sequence[Any]], tuple[list[Any], ...]] = lambda keys: (list(keys),)
+    width: int = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Match(Keys):
+    """Keys, and the condition by which a row of a table answers one element of each array."""
+
+    condition: Callable[..., Condition]
+    equals: AnyColumn | None = None
+    """The column that equals the key, where that is the whole condition: such a read needs no subquery for each key."""
+
+
+def equal(*columns: AnyColumn) -> Match:
+    """Keys that equal a column, or tuples of values that equal several."""
+    types = tuple(column.type for column in columns)
+
+    def condition(*values: ColumnElement[Any]) -> Condition:
+        return and_(*(column == value for column, value in zip(columns, values, strict=True)))
+
+    if len(columns) == 1:
+        return Match(types, condition=condition, equals=columns[0])
+    return Match(types, _transposed, len(columns), condition=condition)
+
+
+def _transposed(keys: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(list(values) for values in zip(*keys, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """One batched read. Make it with ``one``, ``many``, ``page``, ``computed`` or ``walked``."""
+
+    database: DatabaseName
+    shape: Shape
+    keys: Keys | None
+    """None for a page of a whole table."""
+    body: Body
+    order: Order = ()
+    parameters: tuple[str, ...] = ()
+    """Names of further parameters that ``body`` binds, and that whoever runs the read gives."""
+
+
+def one(model: Model, key: Match, visible: Condition = ALL) -> Read:
+    """At most one row for each key. ``visible`` says which rows of the table can be seen at all."""
+    return _rows(Shape.ONE, model, key, (), visible)
+
+
+def many(model: Model, key: Match, order: Order, visible: Condition = ALL) -> Read:
+    """All rows for each key, in order."""
+    return _rows(Shape.MANY, model, key, order, visible)
+
+
+def page(model: Model, key: Match | None, order: Order, visible: Condition = ALL) -> Read:
+    """A page of rows for each key; without a key, a page of all rows."""
+    return _rows(Shape.PAGE, model, key, order, visible)
+
+
+def computed(model: Model, body: Body) -> Read:
+    """Exactly one row for each uuid: an aggregate without groups."""
+    return Read(_database(model), Shape.ONE, Keys((Uuid(),)), body)
+
+
+def walked(model: Model, body: Body, order: Order, parameters: tuple[str, ...] = ()) -> Read:
+    """All rows for each uuid that a walk through a tree comes by, in order."""
+    return Read(_database(model), Shape.MANY, Keys((Uuid(),)), body, order, parameters)
+
+
+def _rows(shape: Shape, model: Model, key: Match | None, order: Order, visible: Condition) -> Read:
+    def body(*values: ColumnElement[Any]) -> Select[Any]:
+        condition = key.condition(*values) if key else ALL
+        return select().select_from(model).where(condition, visible)
+
+    return Read(_database(model), shape, key, body, order)
+
+
+def _database(model: Model) -> DatabaseName:
+    return cast("DatabaseName", model.metadata.info["database"])
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Text for the driver, and the names of its parameters in the order of ``$1``, ``$2`` and so on."""
+
+    sql: str
+    names: tuple[str, ...]
+    constants: Mapping[str, object]
+
+    def arguments(self, values: Mapping[str, object]) -> list[object]:
+        """The values of the parameters, in order."""
+        return [values[name] if name in values else self.constants[name] for name in self.names]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which rows of a page read: at most ``limit`` for each key, from the beginning or behind a cursor.
+
+    The limit is part of the statement's text, since a plan made for any limit at all is one for a tenth of the table.
+    """
+
+    limit: int
+    after: bool = False
+
+
+@lru_cache(maxsize=4096)
+def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Statement:
+    """The statement of a read for a set of columns; a page read needs a slice.
+
+    Its parameters are ``k0``, ``k1`` … (the keys' arrays), ``after_…`` behind a cursor, and the read's own.
+    """
+    if isinstance(read.keys, Match) and read.keys.equals is not None and read.shape is not Shape.PAGE:
+        return _compiled(_by_any(read, read.keys.equals, columns))
+    if read.keys is None:
+        return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
+    return _compiled(_by_lateral(read, read.keys, columns, slice_))
+
+
+@lru_cache(maxsize=2048)
+def count_statement(read: Read) -> Statement:
+    """The statement that counts the rows of a page read for each key, as ``total``."""
+    total = func.count().label("total")
+    if read.keys is None:
+        return _compiled(read.body().add_columns(total))
+    keys = _unnested(read.keys)
+    counted = read.body(*keys.c).add_columns(total).correlate(keys).lateral("t")
+    return _compiled(select(*_echo(read.keys, keys), counted.c.total).select_from(keys.join(counted, true())))
+
+
+def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
+    wanted = bindparam("k0", required=False, type_=ARRAY(key.type))
+    body = read.body(any_(wanted)).add_columns(_text(key).label("k0"), *map(_output, columns))
+    return body.order_by(*(sort.directed(sort.key) for sort in read.order))
+
+
+def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
+    unnested = _unnested(keys)
+    # The ORDER BY or LIMIT inside also keeps PostgreSQL from pulling the subquery up into a join, which for many keys
+    # would be a hash join over all partitions. It promises no order of the whole, so that is said outside again.
+    inner = _limited(read, read.body(*unnested.c), slice_).add_columns(
+        *map(_output, columns), *(sort.key.label(f"s{i}") for i, sort in enumerate(read.order))
+    )
+    rows = inner.correlate(unnested).lateral("t")
+    return (
+        select(*_echo(keys, unnested), *(rows.c[str(column.key)] for column in columns))
+        .select_from(unnested.join(rows, true()))
+        .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(read.order)))
+    )
+
+
+def _limited(read: Read, body: Select[Any], slice_: Slice | None) -> Select[Any]:
+    if slice_ and slice_.after:
+        body = body.where(behind(read.order))
+    body = body.order_by(*(sort.directed(sort.key) for sort in read.order))
+    limit = slice_.limit if slice_ else 1 if read.shape is Shape.ONE else None
+    return body if limit is None else body.limit(literal_column(str(limit)))
+
+
+def _unnested(keys: Keys) -> FromClause:
+    names = [f"k{i}" for i in range(len(keys.types))]
+    arrays = (
+        bindparam(name, required=False, type_=ARRAY(type_)) for name, type_ in zip(names, keys.types, strict=True)
+    )
+    columns = (column(name, type_) for name, type_ in zip(names, keys.types, strict=True))
+    return func.unnest(*arrays).table_valued(*columns).render_derived("keys")
+
+
+def _echo(keys: Keys, unnested: FromClause) -> list[ColumnElement[Any]]:
+    return [_text(unnested.c[f"k{i}"]).label(f"k{i}") for i in range(keys.width)]
+
+
+def _output(column: AnyColumn) -> ColumnElement[Any]:
+    return _text(column).label(str(column.key))
+
+
+def _text(column: AnyColumn) -> ColumnElement[Any]:
+    """As text where the driver would make an object that the answer needs as text anyway."""
+    element = cast("ColumnElement[Any]", column)
+    return sql_cast(element, Text) if isinstance(element.type, (Uuid, Numeric)) else element
+
+
+def _compiled(query: Select[Any]) -> Statement:
+    # SQLAlchemy's own types of dialects and of what they compile to are looser than what asyncpg's is
+    compiled = cast("Any", query.compile(dialect=asyncpg_dialect(), compile_kwargs=_WITH_LISTS))  # pyright: ignore[reportUnknownVariableType]
+    return Statement(str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
+
+
+async def fetch(
+    databases: Databases,
+    read: Read,
+    columns: Columns,
+    keys: Sequence[Any],
+    parameters: Mapping[str, object],
+    slice_: Slice | None = None,
+) -> dict[Any, list[Row]]:
+    """The rows of each key, in order; a key that no row answers is missing.
+
+    Keys are distinct: text for uuids (in PostgreSQL's own spelling: lower case), a tuple where several columns match,
+    ``WHOLE_TABLE`` where the read takes none.
+
+    Raises:
+        DatabaseUnavailableError, DatabaseTimeoutError: as ``Database.fetch`` does.
+    """
+    return await _run(databases, read, statement(read, columns, slice_), keys, parameters)
+
+
+async def count(databases: Databases, read: Read, keys: Sequence[Any]) -> dict[Any, int]:
+    """How many rows answer each key. Raises as ``fetch`` does."""
+    counted = await _run(databases, read, count_statement(read), keys, {})
+    return {key: rows[0]["total"] for key, rows in counted.items()}
+
+
+async def _run(
+    databases: Databases, read: Read, text: Statement, keys: Sequence[Any], parameters: Mapping[str, object]
+) -> dict[Any, list[Row]]:
+    arrays = read.keys.arrays(keys) if read.keys else ()
+    values = {f"k{i}": array for i, array in enumerate(arrays)} | dict(parameters)
+    rows = await databases[read.database].fetch(text.sql, *text.arguments(values))
+    if read.keys is None:
+        return {WHOLE_TABLE: rows}
+    answers: dict[Any, list[Row]] = {}
+    for row in rows:
+        key = row["k0"] if read.keys.width == 1 else tuple(row[f"k{i}"] for i in range(read.keys.width))
+        answers.setdefault(key, []).append(row)
+    return answers

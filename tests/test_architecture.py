@@ -1,0 +1,275 @@
+"""The rules that keep the code in shape: who may import whom, sizes, and what every declaration must have."""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    is_introspection_type,
+    is_specified_scalar_type,
+)
+from sqlalchemy import MetaData, Table
+from strawberry.types.base import (
+    StrawberryObjectDefinition,
+    StrawberryOptional,
+    get_object_definition,
+    has_object_definition,
+)
+from strawberry.types.field import StrawberryField
+
+from app.graph.fields import (
+    LARGEST_PAGE,
+    Choice,
+    Column,
+    Connection,
+    Edge,
+    Lookup,
+    columns_of,
+    declared,
+    type_of_rows,
+)
+from app.graph.schema import build_schema
+from app.paging import AnyColumn
+from app.settings import DATABASE_NAMES
+
+ROOT = Path(__file__).parent.parent
+APP = ROOT / "app"
+MODULES = sorted(APP.rglob("*.py"))
+SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "migrations").rglob("*.py"))]
+
+SCHEMA = build_schema()._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's own, to walk through
+TYPES = [type_ for type_ in SCHEMA.type_map.values() if not is_introspection_type(type_)]
+OBJECTS = [type_ for type_ in TYPES if isinstance(type_, GraphQLObjectType)]
+
+
+def name_of(path: Path) -> str:
+    """``app/graph/fields.py`` is ``app.graph.fields``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """The modules that a file imports, also inside functions; not those for type checkers."""
+    checked = {
+        id(node)
+        for block in ast.walk(tree_of(path))
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in chain.from_iterable(ast.walk(statement) for statement in block.body)
+    }
+    for node in ast.walk(tree_of(path)):
+        if id(node) in checked:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def under(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+# What each part of the program may import of the others, nearest the root of the table first.
+ARROW: dict[str, tuple[str, ...]] = {
+    "app.settings": (),
+    "app.errors": (),
+    "app.database": ("app.errors", "app.settings"),
+    "app.paging": ("app.database", "app.errors"),
+    "app.reads": ("app.paging", "app.database", "app.errors", "app.settings"),
+    "app.domains": ("app.reads", "app.paging", "app.database", "app.errors", "app.settings"),
+    "app.operations": ("app.domains", "app.database", "app.errors", "app.settings"),
+    "app.graph": ("app.domains", "app.reads", "app.paging", "app.database", "app.errors", "app.settings"),
+    "app.main": ("app.graph", "app.database", "app.errors", "app.settings"),
+    "app.serving": ("app.main", "app.errors", "app.settings"),
+    "app.demo": ("app.serving", "app.main", "app.operations", "app.errors", "app.settings"),
+    "app.cli": ("app.demo", "app.serving", "app.main", "app.graph", "app.operations", "app.errors", "app.settings"),
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_one_way(path: Path) -> None:
+    module = name_of(path)
+    if module == "app":
+        return
+    [part] = [part for part in ARROW if under(module, part)]
+    allowed = (part, *ARROW[part])
+    found = [name for name in imports_of(path) if under(name, "app") and name != "app"]
+    assert [name for name in found if not under(name, *allowed)] == []
+
+
+@pytest.mark.parametrize("path", sorted((APP / "domains").rglob("*.py")), ids=name_of)
+def test_no_domain_knows_another(path: Path) -> None:
+    own = ".".join(name_of(path).split(".")[:3])
+    others = [f"app.domains.{name}" for name in DATABASE_NAMES if f"app.domains.{name}" != own]
+    assert [name for name in imports_of(path) if under(name, *others)] == []
+
+
+def test_domains_have_the_same_files() -> None:
+    files = {name: {path.name for path in (APP / "domains" / name).glob("*.py")} for name in DATABASE_NAMES}
+    assert set(map(frozenset, files.values())) == {frozenset({"__init__.py", "tables.py", "reads.py"})}
+    graph = {name: {path.name for path in (APP / "graph" / name).glob("*.py")} for name in DATABASE_NAMES}
+    assert set(map(frozenset, graph.values())) == {frozenset({"__init__.py", "types.py", "query.py"})}
+
+
+@pytest.mark.parametrize("number", range(len(DATABASE_NAMES)))
+def test_the_graphs_packages_point_left(number: int) -> None:
+    """users < products < orders < payments; the way back is in lazy.py."""
+    right = [f"app.graph.{name}" for name in DATABASE_NAMES[number + 1 :]]
+    for path in (APP / "graph" / DATABASE_NAMES[number]).glob("*.py"):
+        assert [name for name in imports_of(path) if under(name, *right)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_libraries_stay_where_they_belong(path: Path) -> None:
+    module, imported = name_of(path), list(imports_of(path))
+    if not under(module, "app.graph"):
+        assert [name for name in imported if under(name, "strawberry", "graphql")] == []
+    places = ("app.domains", "app.database", "app.reads", "app.paging", "app.operations")
+    if not under(module, *places):
+        assert [name for name in imported if under(name, "sqlalchemy", "asyncpg")] == []
+    if module != "app.settings":
+        words = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+        assert not words & {"environ", "getenv"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    if under(name_of(path), "migrations"):
+        return  # one statement after the other, written once
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines <= 400
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 50, node.name
+
+
+def declared_fields() -> Iterator[tuple[str, StrawberryField]]:
+    """Every field of every object type, with the type's name."""
+    for type_ in OBJECTS:
+        definition = type_.extensions.get("strawberry-definition")
+        if isinstance(definition, StrawberryObjectDefinition):
+            yield from ((type_.name, field) for field in definition.fields)
+
+
+def loaded_types() -> set[type]:
+    """Every type that is made from rows."""
+    kinds = (Edge, Connection, Lookup)
+    types = {type_of_rows(field) for _, field in declared_fields() if isinstance(declared(field), kinds)}
+    return {type_ for type_ in types if has_object_definition(type_)}
+
+
+def table_of(column: AnyColumn) -> Table:
+    return getattr(column, "expression", column).table
+
+
+def test_every_key_into_another_database_has_an_edge() -> None:
+    keys = {
+        (name, table.name, column.name)
+        for name in DATABASE_NAMES
+        for table in metadata_of(name).tables.values()
+        for column in table.columns
+        if "refers_to" in column.info
+    }
+    assert len(keys) == 4
+    edges = {
+        (table_of(via).metadata.info["database"], table_of(via).name, via.key)
+        for _, field in declared_fields()
+        if isinstance(declaration := declared(field), Edge)
+        for via in declaration.via
+    }
+    assert keys <= edges
+
+
+def metadata_of(database: str) -> MetaData:
+    return import_module(f"app.domains.{database}.tables").Base.metadata
+
+
+def test_a_key_into_another_database_names_a_table_that_there_is() -> None:
+    for name in DATABASE_NAMES:
+        for table in metadata_of(name).tables.values():
+            for column in table.columns:
+                if (target := column.info.get("refers_to")) is not None:
+                    database, target_table, target_column = target.split(".")
+                    assert target_column in metadata_of(database).tables[target_table].columns
+                    assert database != name
+
+
+def test_an_edge_into_another_database_can_be_null() -> None:
+    """No foreign key protects it, and the other database may be down."""
+    crossing = 0
+    for name, field in declared_fields():
+        declaration = declared(field)
+        if isinstance(declaration, Edge | Connection) and declaration.via:
+            read = declaration.read.yes if isinstance(declaration.read, Choice) else declaration.read
+            if read.database != table_of(declaration.via[0]).metadata.info["database"]:
+                crossing += 1
+                assert isinstance(field.type, StrawberryOptional), f"{name}.{field.name}"
+    assert crossing >= 8
+
+
+def test_every_list_without_an_end_is_a_connection_with_a_cap() -> None:
+    connections = [type_ for type_ in OBJECTS if type_.name.endswith("Connection")]
+    assert connections
+    for type_ in OBJECTS:
+        for name, field in type_.fields.items():
+            if not str(field.type).rstrip("!").endswith("Connection"):
+                continue
+            assert {"first", "after"} <= set(field.args), f"{type_.name}.{name}"
+            assert f"1 to {LARGEST_PAGE}" in str(field.args["first"].description)
+
+
+def test_everything_is_described() -> None:
+    for type_ in TYPES:
+        if isinstance(type_, GraphQLScalarType) and is_specified_scalar_type(type_):
+            continue
+        assert type_.description, type_.name
+        if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            for name, field in type_.fields.items():
+                assert field.description, f"{type_.name}.{name}"
+                for argument, definition in getattr(field, "args", {}).items():
+                    assert definition.description, f"{type_.name}.{name}({argument}:)"
+        if isinstance(type_, GraphQLEnumType):
+            assert type_.values
+
+
+def test_what_a_type_selects_has_distinct_names() -> None:
+    """Cells are found by name: a name stands for one column only."""
+    assert len(loaded_types()) >= 9
+    for type_ in loaded_types():
+        for column in columns_of(type_):
+            same = [other for other in _columns(type_) if other.key == column.key]
+            assert all(str(other) == str(column) for other in same), f"{type_.__name__}: {column.key}"
+
+
+def _columns(type_: type) -> Iterator[AnyColumn]:
+    for field in get_object_definition(type_, strict=True).fields:
+        declaration = declared(field)
+        if isinstance(declaration, Column):
+            yield declaration.column
+        elif isinstance(declaration, Edge | Connection):
+            yield from declaration.via
+
+
+def test_no_type_shows_a_password() -> None:
+    for type_ in loaded_types():
+        assert "password_hash" not in {column.key for column in columns_of(type_)}
+
+
+def test_the_printed_schema_is_current() -> None:
+    printed = (APP / "graph" / "schema.graphql").read_text(encoding="utf-8")
+    assert printed == build_schema().as_str() + "\n", "run: storegraph schema export > app/graph/schema.graphql"
