@@ -1,0 +1,262 @@
+"""Databases are made, moved forth and back, and left whole when something goes wrong; by the command line as well."""
+
+import asyncio
+import json
+import shutil
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from app import cli
+from app.errors import OperationError
+from app.operations.check import Report, check
+from app.operations.connect import connected
+from app.operations.databases import create
+from app.operations.migrations import Moved, downgrade, new_revision, status, upgrade
+from app.operations.server import LocalServer
+from app.settings import DATABASE_NAMES, DatabaseName, Settings
+
+TODAY = datetime.now(UTC).date()
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
+
+FILL: dict[DatabaseName, str] = {
+    "users": """
+        INSERT INTO users (email, password_hash) VALUES ('a@example.org', '!');
+        INSERT INTO user_profiles (user_id) SELECT id FROM users""",
+    "products": """
+        INSERT INTO categories (name) VALUES ('root');
+        INSERT INTO categories (name, parent_id) SELECT 'leaf', id FROM categories;
+        INSERT INTO products (name, price, category_id) SELECT name, 1, id FROM categories;
+        INSERT INTO product_images (product_id, url) SELECT id, 'https://example.org' FROM products""",
+    "orders": """
+        INSERT INTO orders (user_id, total_amount, shipping_address_id)
+            VALUES (gen_random_uuid(), 2, gen_random_uuid());
+        INSERT INTO order_items (order_id, order_created_at, product_id, quantity, unit_price)
+            SELECT id, created_at, gen_random_uuid(), 2, 1 FROM orders;
+        REFRESH MATERIALIZED VIEW CONCURRENTLY product_stats""",
+    "payments": """
+        INSERT INTO payments (order_id, amount, method) VALUES (gen_random_uuid(), 2, 'card');
+        INSERT INTO refunds (payment_id, amount) SELECT id, 1 FROM payments""",
+}
+OBJECTS = """
+    SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ '^alembic_version')
+         + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)
+"""
+
+
+async def value(url: str, sql: str) -> object:
+    async with connected("users", url) as connection:
+        if ";" in sql:
+            return await connection.execute(sql)
+        return await connection.fetchval(sql)
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations that a test may add to."""
+    copy = tmp_path / "a folder: 100%"
+    shutil.copytree(MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("app.operations.migrations._DIRECTORY", copy)
+    return copy
+
+
+@pytest.fixture
+def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run ``storegraph`` on the four databases; returns its exit code."""
+    for name in DATABASE_NAMES:
+        monkeypatch.setenv(f"{name.upper()}_DATABASE_URL", settings.database_url(name))
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["storegraph", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert isinstance(end.value.code, int)
+        return end.value.code
+
+    return run
+
+
+@pytest.mark.parametrize("name", DATABASE_NAMES)
+def test_upgrade_and_downgrade_of_an_empty_and_of_a_filled_database(scratch_url: str, name: DatabaseName) -> None:
+    async def run() -> None:
+        assert await create(name, scratch_url)
+        nothing = await value(scratch_url, OBJECTS)
+        up = await upgrade(name, scratch_url, TODAY)
+        assert (up.before, up.after, len(up.partitions)) == (None, "0001", 16 if name == "orders" else 0)
+        assert await downgrade(name, scratch_url, "-1") == Moved("0001", None, [])
+        assert await value(scratch_url, OBJECTS) == nothing
+        await upgrade(name, scratch_url, TODAY)
+        for statement in FILL[name].split(";"):
+            await value(scratch_url, statement)
+        assert await upgrade(name, scratch_url, TODAY) == Moved("0001", "0001", [])
+        assert await check(name, scratch_url, TODAY) == Report([], [])
+        assert await downgrade(name, scratch_url, "base") == Moved("0001", None, [])
+        assert await value(scratch_url, OBJECTS) == nothing
+
+    asyncio.run(run())
+
+
+def test_the_view_can_be_read_and_refreshed_at_once(settings: Settings) -> None:
+    async def run() -> None:
+        async with connected("orders", settings.orders_database_url) as connection:
+            assert await connection.fetch("SELECT * FROM product_stats") == []
+            assert await connection.fetchval("SELECT count(*) FROM product_stats_refresh") == 1
+            await connection.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY product_stats")
+
+    asyncio.run(run())
+
+
+def test_two_upgrades_at_once_wait_for_each_other(server: LocalServer, scratch_url: str) -> None:
+    code = (
+        "import asyncio, datetime; from app.operations.migrations import upgrade; "
+        f"print(asyncio.run(upgrade('orders', {scratch_url!r}, datetime.date(2024, 1, 1))).before)"
+    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'scratch' AND wait_event_type = 'Lock'"
+
+    async def run() -> None:
+        await create("orders", scratch_url)
+        async with connected("orders", scratch_url) as holder, connected("users", server.url("postgres")) as watcher:
+            await holder.execute("BEGIN; CREATE TABLE alembic_version ()")  # one waits for this, the other for the one
+            starting = (create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE) for _ in range(2))
+            both = await asyncio.gather(*starting)
+            async with asyncio.timeout(60):
+                while await watcher.fetchval(waiting) < 2:
+                    assert [process.returncode for process in both] == [None, None]
+            await holder.execute("ROLLBACK")
+            said = [(await process.communicate())[0].decode().strip() for process in both]
+        assert sorted(said) == ["0001", "None"]
+
+    asyncio.run(run())
+
+
+def test_a_migration_that_fails_is_undone_and_those_before_it_stay(scratch_url: str, history: Path) -> None:
+    script = 'from alembic import op\nrevision = "{}"\ndown_revision = "{}"\ndef upgrade():\n    {}\n'
+    (history / "users/0002_good.py").write_text(script.format("0002", "0001", 'op.execute("CREATE TABLE good ()")'))
+    (history / "users/0003_bad.py").write_text(
+        script.format("0003", "0002", 'op.execute("CREATE TABLE bad ()"); op.execute("SELECT 1 / 0")')
+    )
+
+    async def run() -> None:
+        await create("users", scratch_url)
+        with pytest.raises(
+            OperationError, match=r"^users database: a migration failed and was undone: division by zero$"
+        ):
+            await upgrade("users", scratch_url, TODAY)
+        assert (await status("users", scratch_url)).pending == ["0003"]
+        assert await value(scratch_url, "SELECT to_regclass('good') IS NOT NULL AND to_regclass('bad') IS NULL")
+
+    asyncio.run(run())
+
+
+def test_a_revision_of_a_newer_version_is_left_alone(scratch_url: str) -> None:
+    async def run() -> None:
+        await create("users", scratch_url)
+        await upgrade("users", scratch_url, TODAY)
+        await value(scratch_url, "UPDATE alembic_version SET version_num = '0099'")
+        for move in (upgrade("users", scratch_url, TODAY), downgrade("users", scratch_url, "base")):
+            with pytest.raises(OperationError, match="is at revision 0099, which this version"):
+                await move
+        at = await status("users", scratch_url)
+        assert (at.revision, at.head, at.pending) == ("0099", "0001", [])
+        assert at.problem is not None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", DATABASE_NAMES)
+def test_alembic_sees_no_difference_either(settings: Settings, history: Path, name: DatabaseName) -> None:
+    with pytest.raises(OperationError, match=f"nothing to migrate: the {name} database"):
+        asyncio.run(new_revision(name, settings.database_url(name), "nothing", autogenerate=True))
+    assert [path.name for path in (history / name).glob("*.py")] == [f"0001_create_{name}.py"]
+
+
+def test_a_new_revision_holds_the_difference_and_can_be_applied(scratch_url: str, history: Path) -> None:
+    async def run() -> None:
+        await create("orders", scratch_url)
+        await upgrade("orders", scratch_url, TODAY)
+        await value(scratch_url, "ALTER TABLE order_items DROP product_sku")
+        path = await new_revision("orders", scratch_url, "Add the product's SKU", autogenerate=True)
+        assert path == history / "orders" / "0002_add_the_product_s_sku.py"
+        assert "drop_table" not in path.read_text()
+        assert (await upgrade("orders", scratch_url, TODAY)).after == "0002"
+        assert (await check("orders", scratch_url, TODAY)).findings == []
+        blank = await new_revision("orders", "postgresql://nowhere.invalid/x", "By hand", autogenerate=False)
+        assert blank.name == "0003_by_hand.py"
+        with pytest.raises(OperationError, match=r"^orders database: .*not up to date"):
+            await new_revision("orders", scratch_url, "Too early", autogenerate=True)
+
+    asyncio.run(run())
+
+
+def test_create_makes_a_database_that_knows_every_letter(server: LocalServer) -> None:
+    name = 'Ünï "quoted" shop'
+    url = server.url(quote(name)).replace("postgresql://", "postgres://")
+
+    async def run() -> None:
+        try:
+            assert await create("users", url)
+            assert not await create("users", url)
+            assert await value(url, "SELECT current_database()") == name
+            assert await value(url, "SELECT lower('ÉCOLE') = 'école' AND 'É' ILIKE 'é' AND 'Z' < 'a'")
+            assert await value(url, "SHOW server_encoding") == "UTF8"
+        finally:
+            quoted = name.replace('"', '""')
+            await value(server.url("postgres"), f'DROP DATABASE IF EXISTS "{quoted}"')
+
+    asyncio.run(run())
+
+
+def test_who_may_not_make_a_database_is_told(server: LocalServer) -> None:
+    url = server.url("forbidden").replace("postgres@", "guest@")
+
+    async def run() -> None:
+        await value(server.url("postgres"), "CREATE ROLE guest LOGIN")
+        try:
+            with pytest.raises(OperationError, match="cannot make the users database forbidden: permission denied"):
+                await create("users", url)
+        finally:
+            await value(server.url("postgres"), "DROP ROLE guest")
+
+    asyncio.run(run())
+
+
+def test_the_command_line_moves_one_step_back_and_forth(
+    command: Callable[..., int], scratch_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORDERS_DATABASE_URL", scratch_url)
+    assert command("db", "upgrade", "--database", "orders") == 2
+    assert (
+        "storegraph: the orders database does not exist; make it with `storegraph db create`" in capsys.readouterr().err
+    )
+    assert command("db", "create") == 0
+    assert command("db", "check", "--database", "orders") == 1
+    assert "orders: migration 0001: not applied" in capsys.readouterr().out
+    assert command("db", "upgrade", "--database", "orders") == 0
+    assert command("db", "check") == 0
+    assert command("partitions", "ensure") == 0
+    capsys.readouterr()
+    assert command("partitions", "ensure", "--from", "2001-02-03", "--to", "2001-02-03", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == ["orders_2001_q1", "order_items_2001_q1"]
+    assert command("db", "downgrade", "-1", "--database", "orders", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"orders": {"before": "0001", "after": None, "partitions": []}}
+    assert command("db", "downgrade", "-1", "--database", "orders") == 2
+
+
+def test_one_database_that_is_down_hides_no_other(
+    command: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("USERS_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/users")
+    for line in ("create", "upgrade", "check", "status"):
+        assert command("db", line) == 2
+        shown = capsys.readouterr()
+        assert "storegraph: cannot connect to the users database" in shown.err
+        assert "payments" in shown.out
+        assert "secret" not in shown.out + shown.err
+    assert command("db", "status", "--json") == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["users"]["server_version"], found["payments"]["revision"]) == (None, "0001")
