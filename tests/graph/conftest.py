@@ -1,0 +1,74 @@
+"""A query in, JSON and the statements it took out."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from strawberry.types import ExecutionResult
+
+from app.database import Databases
+from app.graph.context import Context
+from app.graph.schema import build_schema
+from app.settings import DatabaseName, Settings
+from tests.factories import Make
+
+SCHEMA = build_schema()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Gateway:
+    """The schema over four pools. ``statements`` holds what the latest query sent to which database."""
+
+    databases: Databases
+    statements: list[tuple[DatabaseName, str]] = field(default_factory=list[tuple[DatabaseName, str]])
+
+    async def execute(self, query: str, *, viewer: str | None = None, **variables: Any) -> ExecutionResult:
+        self.statements.clear()
+        result = await SCHEMA.execute(query, variables, Context(self.databases, viewer))
+        assert isinstance(result, ExecutionResult)
+        return result
+
+    async def ask(self, query: str, *, viewer: str | None = None, **variables: Any) -> dict[str, Any]:
+        """The data of an answer without errors."""
+        result = await self.execute(query, viewer=viewer, **variables)
+        assert result.errors is None
+        assert result.data is not None
+        return result.data
+
+    async def refuse(
+        self, query: str, **variables: Any
+    ) -> tuple[dict[str, Any] | None, list[tuple[list[str | int] | None, str, str]]]:
+        """The data, and the path, code and message of each error."""
+        result = await self.execute(query, **variables)
+        errors = [(error.path, str((error.extensions or {})["code"]), error.message) for error in result.errors or []]
+        return result.data, errors
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many statements went to each database that was asked at all."""
+        return dict(Counter(name for name, _ in self.statements))
+
+
+async def gateway_of(settings: Settings) -> AsyncGenerator[Gateway]:
+    statements: list[tuple[DatabaseName, str]] = []
+    async with Databases.opened(settings, lambda name, sql: statements.append((name, sql))) as databases:
+        yield Gateway(databases, statements)
+
+
+@pytest.fixture
+async def gateway(settings: Settings, clean: None) -> AsyncGenerator[Gateway]:
+    async for gateway in gateway_of(settings):
+        yield gateway
+
+
+@pytest.fixture
+async def make(settings: Settings, clean: None) -> AsyncGenerator[Make]:
+    async with Make(settings) as make:
+        yield make
