@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -19,6 +20,13 @@ from tests.factories import empty
 
 MEMORY = Path("/dev/shm")
 GIGABYTE = 2**30
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals() -> None:
+    """As in a terminal: what runs in the background ignores SIGINT, or under nohup SIGHUP, and its children do too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
