@@ -178,6 +178,7 @@ def _with_cursor(columns: Columns, read: Read) -> Columns:
     return tuple(named.values())
 
 
+@cache
 def type_of_rows(field: StrawberryField) -> type:
     """The type whose rows a field answers with: behind lists and nulls, and that of a connection's nodes."""
     found: object = field.type
