@@ -10,19 +10,21 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from app.errors import DatabaseTimeoutError, DatabaseUnavailableError
+from app.errors import AppError, DatabaseTimeoutError, DatabaseUnavailableError
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
 Row = asyncpg.Record
 Observer = Callable[[DatabaseName, str], None]
 """Called with the database and the text of each statement, as it is sent."""
 
-# What says that the database, not the statement, is at fault. InterfaceError: asyncpg's own "connection is closed".
+# What says that the database, not the statement, is at fault. InterfaceError is asyncpg's own "connection is closed",
+# InternalClientError what it raises on a connection that the server is just closing.
 _UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -70,39 +72,54 @@ class Database:
         """Run one statement and return its rows.
 
         Raises:
-            DatabaseUnavailableError: no connection could be had, or no answer came within ``read_timeout``.
-            DatabaseTimeoutError: the server gave the statement up after ``statement_timeout``.
+            DatabaseUnavailableError: no connection came free within ``pool_wait`` or was made within
+                ``connect_timeout``, or no answer came within ``read_timeout``.
+            DatabaseTimeoutError: the server gave the statement up, for a lock that it waited for too long, say.
         """
         # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
         # take seconds, and the caller must not wait for that.
-        task = asyncio.create_task(self._run(sql, args))
+        connected = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(connected, sql, args))
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._settings.pool_wait + self._settings.read_timeout)
+            patience = self._settings.pool_wait if self._is_full() else self._settings.connect_timeout
+            await asyncio.wait({task, connected}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if connected.done():
+                await asyncio.wait({task}, timeout=self._settings.read_timeout)
         finally:
             if not task.done():
                 task.cancel()
-        if not done:
+        if not task.done():
             raise DatabaseUnavailableError(self.name)
         try:
             return task.result()
-        except asyncpg.QueryCanceledError as error:
+        except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
             raise DatabaseTimeoutError(self.name) from error
         except _UNAVAILABLE as error:
             raise DatabaseUnavailableError(self.name) from error
 
-    async def answers(self) -> bool:
-        """Whether a statement gets through."""
+    async def failure(self) -> AppError | None:
+        """Why no statement gets through; None when one does."""
         try:
             await self.fetch("SELECT 1")
-        except (DatabaseUnavailableError, DatabaseTimeoutError):
-            return False
-        return True
+        except (DatabaseUnavailableError, DatabaseTimeoutError) as error:
+            return error
+        return None
 
-    async def _run(self, sql: str, args: tuple[object, ...]) -> list[Row]:
-        async with self._pool.acquire(timeout=self._settings.pool_wait) as connection:
+    def _is_full(self) -> bool:
+        return self._pool.get_idle_size() == 0 and self._pool.get_size() >= self._settings.pool_size
+
+    async def _run(self, connected: "asyncio.Future[None]", sql: str, args: tuple[object, ...]) -> list[Row]:
+        try:
+            connection = await self._pool.acquire()
+        except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
+            raise DatabaseUnavailableError(self.name) from error
+        try:
+            connected.set_result(None)
             if self._observe is not None:
                 self._observe(self.name, sql)
             return await connection.fetch(sql, *args)
+        finally:
+            await self._pool.release(connection)
 
 
 class Databases:
@@ -114,11 +131,10 @@ class Databases:
     def __getitem__(self, name: DatabaseName) -> Database:
         return self._databases[name]
 
-    async def reachable(self) -> dict[DatabaseName, bool]:
-        """Whether each database answers, asked of all four at the same time."""
-
-        answered = await asyncio.gather(*(self[name].answers() for name in DATABASE_NAMES))
-        return dict(zip(DATABASE_NAMES, answered, strict=True))
+    async def failures(self) -> dict[DatabaseName, AppError | None]:
+        """Why each database does not answer, or None for one that does; asked of all four at the same time."""
+        found = await asyncio.gather(*(self[name].failure() for name in DATABASE_NAMES))
+        return dict(zip(DATABASE_NAMES, found, strict=True))
 
     @classmethod
     @asynccontextmanager

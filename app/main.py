@@ -24,12 +24,15 @@ def create_app(settings: Settings, observe: Observer | None = None) -> Starlette
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with Databases.opened(settings, observe) as databases:
             app.state.databases = databases
-            for name, answers in (await databases.reachable()).items():
-                if not answers:
-                    log.warning("the %s database does not answer; its fields are null until it does", name)
+            for name, failure in (await databases.failures()).items():
+                if failure is not None:
+                    why = failure.__cause__ or "nothing came back in time"
+                    log.warning("the %s database does not answer (%s); its fields are null until it does", name, why)
             yield
 
     async def printed(_request: Request) -> Response:
+        if not settings.introspection:
+            return PlainTextResponse("The schema is not shown here: INTROSPECTION is off.\n", status_code=404)
         return PlainTextResponse(schema.as_str() + "\n")
 
     schema = build_schema(introspection=settings.introspection)
@@ -52,8 +55,8 @@ async def _healthz(_request: Request) -> Response:
 async def _readyz(request: Request) -> Response:
     """Whether requests should come here: as long as any database answers, there are right answers to give."""
     databases: Databases = request.app.state.databases
-    answers = await databases.reachable()
+    failures = await databases.failures()
     return JSONResponse(
-        {"databases": {name: "ok" if answering else "unavailable" for name, answering in answers.items()}},
-        status_code=200 if any(answers.values()) else 503,
+        {"databases": {name: "unavailable" if failure else "ok" for name, failure in failures.items()}},
+        status_code=503 if all(failures.values()) else 200,
     )

@@ -6,18 +6,18 @@ A page never skips rows by counting them: it starts behind the last row of the o
 import base64
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, String, Uuid, bindparam, tuple_
+from sqlalchemy import Column, ColumnElement, DateTime, String, Uuid, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import Row
 from app.errors import BadUserInputError
 
 CURSOR_VERSION = 1
-LONGEST_CURSOR = 2000
+LONGEST_CURSOR = 4096
 
 AnyColumn = ColumnElement[Any] | InstrumentedAttribute[Any]
 """A column or expression of any type: what may be compared with what is PostgreSQL's to say."""
@@ -80,7 +80,7 @@ def behind(order: Order) -> ColumnElement[bool]:
 def encode_cursor(order: Order, row: Row) -> str:
     """The opaque name of a row's place in an order. The row holds the value of each sort column by its name."""
     values = [_to_json(row[sort.name]) for sort in order]
-    text = json.dumps([CURSOR_VERSION, _signature(order), *values], separators=(",", ":"))
+    text = json.dumps([CURSOR_VERSION, _signature(order), *values], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -98,12 +98,16 @@ def decode_cursor(order: Order, cursor: str) -> dict[str, object]:
         if version != CURSOR_VERSION or signature != _signature(order):
             raise ValueError
         return {parameter(sort): _from_json(sort, value) for sort, value in zip(order, values, strict=True)}
-    except (ValueError, TypeError, RecursionError):  # json's and base64's own errors are ValueErrors
+    except (ValueError, TypeError, OverflowError, RecursionError):  # json's and base64's own are ValueErrors
         raise BadUserInputError("after is not a cursor of this list: pass one that it returned.") from None
 
 
 def _signature(order: Order) -> str:
-    return ",".join(f"{'-' if sort.descending else ''}{sort.column}" for sort in order)
+    return ",".join(f"{'-' if sort.descending else ''}{_table_of(sort.column)}.{sort.name}" for sort in order)
+
+
+def _table_of(column: AnyColumn) -> str:
+    return cast("Column[Any]", column.expression if isinstance(column, InstrumentedAttribute) else column).table.name
 
 
 def _to_json(value: object) -> object:
@@ -120,5 +124,5 @@ def _from_json(sort: Sort, value: object) -> object:
         time = datetime.fromisoformat(value)
         if time.tzinfo is None:
             raise ValueError
-        return time
+        return time.astimezone(UTC)  # what is no time there, in the years 1 and 9999, is an OverflowError
     return value

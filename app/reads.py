@@ -108,8 +108,6 @@ class Read:
     """None for a page of a whole table."""
     body: Body
     order: Order = ()
-    parameters: tuple[str, ...] = ()
-    """Names of further parameters that ``body`` binds, and that whoever runs the read gives."""
 
 
 def one(model: Model, key: Match, visible: Condition = ALL) -> Read:
@@ -128,13 +126,13 @@ def page(model: Model, key: Match | None, order: Order, visible: Condition = ALL
 
 
 def computed(model: Model, body: Body) -> Read:
-    """Exactly one row for each uuid: an aggregate without groups."""
+    """One row for each uuid, worked out in the model's database: an aggregate, or a join."""
     return Read(_database(model), Shape.ONE, Keys((Uuid(),)), body)
 
 
-def walked(model: Model, body: Body, order: Order, parameters: tuple[str, ...] = ()) -> Read:
+def walked(model: Model, body: Body, order: Order) -> Read:
     """All rows for each uuid that a walk through a tree comes by, in order."""
-    return Read(_database(model), Shape.MANY, Keys((Uuid(),)), body, order, parameters)
+    return Read(_database(model), Shape.MANY, Keys((Uuid(),)), body, order)
 
 
 def _rows(shape: Shape, model: Model, key: Match | None, order: Order, visible: Condition) -> Read:
@@ -177,7 +175,7 @@ class Slice:
 def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Statement:
     """The statement of a read for a set of columns; a page read needs a slice.
 
-    Its parameters are ``k0``, ``k1`` … (the keys' arrays), ``after_…`` behind a cursor, and the read's own.
+    Its parameters are ``k0``, ``k1`` … (the keys' arrays), ``after_…`` behind a cursor, and what ``body`` binds.
     """
     if isinstance(read.keys, Match) and read.keys.equals is not None and read.shape is not Shape.PAGE:
         return _compiled(_by_any(read, read.keys.equals, columns))

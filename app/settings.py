@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,6 +19,13 @@ DATABASE_NAMES: tuple[DatabaseName, ...] = ("users", "products", "orders", "paym
 
 class SettingsError(Exception):
     """One or more settings are missing or wrong. ``str()`` has one line for each."""
+
+
+# Those that asyncpg would find wrong only when it connects; others are the server's to judge.
+_URL_PARAMETERS = {
+    "sslmode": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
+    "target_session_attrs": {"any", "primary", "standby", "read-write", "read-only", "prefer-standby"},
+}
 
 
 def _postgres_url(url: str) -> str:
@@ -32,6 +39,9 @@ def _postgres_url(url: str) -> str:
         raise ValueError("must start with postgresql://, as in postgresql://user:password@host:port/database")
     if not port_is_valid or not parts.path.strip("/"):
         raise ValueError("names no database; expected postgresql://user:password@host:port/database")
+    for name, value in parse_qsl(parts.query):
+        if value not in _URL_PARAMETERS.get(name, {value}):
+            raise ValueError(f"{name} must be one of {', '.join(sorted(_URL_PARAMETERS[name]))}")
     return url
 
 

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from app.operations.databases import create
 from app.operations.migrations import upgrade
 from app.operations.server import LocalServer, running
 from app.settings import DATABASE_NAMES, Settings, load_local_settings, load_settings
-from tests.factories import empty
+from tests.factories import Make, empty
 
 MEMORY = Path("/dev/shm")
 GIGABYTE = 2**30
@@ -77,3 +77,16 @@ def clean(settings: Settings) -> Generator[None]:
     yield
 
     asyncio.run(empty(settings))
+
+
+@pytest.fixture
+async def make(settings: Settings, clean: None) -> AsyncGenerator[Make]:
+    """What makes rows; they are gone when the test is over."""
+    async with Make(settings) as make:
+        yield make
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """On what asynchronous tests run."""
+    return "asyncio"

@@ -75,7 +75,9 @@ def imports_of(path: Path) -> Iterator[str]:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}, line {node.lineno}: imports are absolute"
+            assert not node.level, f"{path}, line {node.lineno}: imports are absolute"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -142,9 +144,12 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
     places = ("app.domains", "app.database", "app.reads", "app.paging", "app.operations")
     if not under(module, *places):
         assert [name for name in imported if under(name, "sqlalchemy", "asyncpg")] == []
+    words = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+    words |= {name.rpartition(".")[2] for name in imported}
     if module != "app.settings":
-        words = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
-        assert not words & {"environ", "getenv"}
+        assert not words & {"environ", "environb", "getenv"}
+    if module != "app.graph.lazy":
+        assert "lazy" not in words - {"lazy" for name in imported if name == "app.graph.lazy"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -67,11 +67,15 @@ def test_introspection_can_be_turned_off(settings: Settings) -> None:
         response = client.post("/graphql", json=query).json()
         assert "data" not in response or response["data"] is None
         assert response["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
-        wrong = client.post("/graphql", json={"query": "{ viewerr { id } }"}).json()
-        assert "Did you mean" not in wrong["errors"][0]["message"]
+        for wrong in ("{ viewerr { id } }", "{ users(frist: 1) { totalCount } }", "query($x: Usr) { viewer { id } }"):
+            [error] = client.post("/graphql", json={"query": wrong}).json()["errors"][:1]
+            assert "Did you mean" not in error["message"]
+        assert client.get("/schema.graphql").status_code == 404
         assert client.post("/graphql", json={"query": "{ viewer { __typename } }"}).json() == {"data": {"viewer": None}}
     with TestClient(create_app(settings)) as client:
         assert client.post("/graphql", json=query).json()["data"]["__schema"]
+        wrong = client.post("/graphql", json={"query": "{ viewerr { id } }"}).json()
+        assert "Did you mean 'viewer'" in wrong["errors"][0]["message"]
 
 
 def test_the_schema_is_served(client: TestClient) -> None:

@@ -63,6 +63,11 @@ def test_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
         (
             "USERS_DATABASE_URL",
+            "postgres://you@db.example/users?sslmode=on",
+            "USERS_DATABASE_URL: sslmode must be one of allow, disable, prefer, require, verify-ca, verify-full",
+        ),
+        (
+            "USERS_DATABASE_URL",
             "postgres://you@db.example/orders",
             "ORDERS_DATABASE_URL and USERS_DATABASE_URL name the same database; each needs one of its own",
         ),

@@ -7,18 +7,19 @@ from typing import Any
 
 import strawberry
 from aiodataloader import DataLoader
+from graphql.pyutils import Path
 
 from app.database import Databases, Row
 from app.reads import Columns, Read, Slice, count, fetch
+
+Place = tuple[str, ...]
+"""Where a field stands in the answer: its path without the numbers in lists."""
 
 
 @dataclass(frozen=True)
 class Ask:
     """What a loader asks of its keys: a read, what of each row, the values of the statement's parameters, and which
-    slice of a page.
-
-    Equal asks share a loader, and so a statement.
-    """
+    slice of a page."""
 
     read: Read
     columns: Columns
@@ -27,26 +28,31 @@ class Ask:
 
 
 class Loaders:
-    """The dataloaders of one operation: one for each ask, made in the running loop when first needed."""
+    """The dataloaders of one operation, made in the running loop when first needed.
+
+    Each place of a query has its own, even where two places ask the same: a key that one level has loaded already would
+    otherwise be there early at another, and what hangs on it would be asked apart from the rest of its level. So the
+    number of statements depends on the query alone and not on the rows.
+    """
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
-        self._rows: dict[Ask, DataLoader[Any, list[Row]]] = {}
-        self._counts: dict[Read, DataLoader[Any, int]] = {}
+        self._rows: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
+        self._counts: dict[tuple[Place, Read], DataLoader[Any, int]] = {}
 
-    async def rows(self, ask: Ask, key: object) -> list[Row]:
+    async def rows(self, place: Place, ask: Ask, key: object) -> list[Row]:
         """The rows that answer a key, in the read's order. Raises as ``reads.fetch`` does."""
-        if ask not in self._rows:
-            self._rows[ask] = DataLoader(partial(self._fetch, ask))
+        if (place, ask) not in self._rows:
+            self._rows[place, ask] = DataLoader(partial(self._fetch, ask))
         # Shielded: when a sibling fails under a non-null field, graphql-core cancels this resolver, and with it the
         # future that every other resolver waits for who wants the same key.
-        return await asyncio.shield(self._rows[ask].load(key))
+        return await asyncio.shield(self._rows[place, ask].load(key))
 
-    async def count(self, read: Read, key: object) -> int:
+    async def count(self, place: Place, read: Read, key: object) -> int:
         """How many rows answer a key. Raises as ``reads.count`` does."""
-        if read not in self._counts:
-            self._counts[read] = DataLoader(partial(self._count, read))
-        return await asyncio.shield(self._counts[read].load(key))
+        if (place, read) not in self._counts:
+            self._counts[place, read] = DataLoader(partial(self._count, read))
+        return await asyncio.shield(self._counts[place, read].load(key))
 
     async def _fetch(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = await fetch(self._databases, ask.read, ask.columns, keys, dict(ask.parameters), ask.slice_)
@@ -68,3 +74,14 @@ class Context:
 
 
 Info = strawberry.Info[Context, None]
+
+
+def place_of(info: Info) -> Place:
+    """The place of the field that is being resolved."""
+    names: list[str] = []
+    step: Path | None = info.path
+    while step is not None:
+        if isinstance(step.key, str):
+            names.append(step.key)
+        step = step.prev
+    return tuple(names)

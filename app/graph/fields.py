@@ -23,7 +23,7 @@ from strawberry.utils.str_converters import to_camel_case
 from app.database import Row
 from app.errors import BadUserInputError
 from app.graph.connection import Page, selected
-from app.graph.context import Ask, Info
+from app.graph.context import Ask, Info, place_of
 from app.graph.node import decode_id, encode_id
 from app.paging import AnyColumn, decode_cursor
 from app.reads import WHOLE_TABLE, Columns, Read, Shape, Slice
@@ -242,7 +242,9 @@ class EdgeField(LoadedField):
         if key is None:
             return [] if read.shape is Shape.MANY else None
         columns = (declaration.take,) if declaration.take is not None else columns_of(type_of_rows(self))
-        rows = await info.context.loaders.rows(Ask(read, columns, _parameters(declaration, arguments)), key)
+        rows = await info.context.loaders.rows(
+            place_of(info), Ask(read, columns, _parameters(declaration, arguments)), key
+        )
         if read.shape is Shape.MANY:
             return rows
         row = rows[0] if rows else None
@@ -258,7 +260,7 @@ class LookupField(LoadedField):
         [(name, value)] = given.items()
         type_ = type_of_rows(self)
         value = decode_id(value, type_.__name__) if name == "id" else _storable(name, value)
-        rows = await info.context.loaders.rows(Ask(declaration.by[name], columns_of(type_)), value)
+        rows = await info.context.loaders.rows(place_of(info), Ask(declaration.by[name], columns_of(type_)), value)
         return rows[0] if rows else None
 
 
@@ -267,19 +269,19 @@ class ConnectionField(LoadedField):
         declaration = cast("Connection", declared(self))
         read = _chosen(declaration.read, arguments)
         size, after = _page_size(arguments), arguments.get("after")
-        place = decode_cursor(read.order, after) if after is not None else {}
+        position = decode_cursor(read.order, after) if after is not None else {}
         key = key_of(source, declaration.via)
-        names = selected(info)
+        names, place = selected(info), place_of(info)
 
         async def rows() -> list[Row]:
             if names <= {"totalCount", "__typename"}:
                 return []
             slice_ = Slice(size + 1, after is not None)  # one more tells whether there is a next page
-            ask = Ask(read, _with_cursor(columns_of(type_of_rows(self)), read), tuple(place.items()), slice_)
-            return await info.context.loaders.rows(ask, key)
+            ask = Ask(read, _with_cursor(columns_of(type_of_rows(self)), read), tuple(position.items()), slice_)
+            return await info.context.loaders.rows(place, ask, key)
 
         async def total() -> int | None:
-            return await info.context.loaders.count(read, key) if "totalCount" in names else None
+            return await info.context.loaders.count(place, read, key) if "totalCount" in names else None
 
         found, total_count = await asyncio.gather(rows(), total())
         return Page(found[:size], read.order, len(found) > size, after is not None, total_count)

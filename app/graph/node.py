@@ -29,11 +29,12 @@ def decode_id(text: str, type_name: str) -> str:
         named, _, uuid = base64.urlsafe_b64decode(text).decode("ascii").partition(":")
     except ValueError:  # binascii.Error and UnicodeError are both
         named, uuid = "", ""
-    if not _UUID.fullmatch(uuid):
+    # Encoded again, since base64 has many spellings of the same bytes, and an object has one id.
+    if not _UUID.fullmatch(uuid) or encode_id(named, uuid.lower()) != text:
         raise BadUserInputError("This is neither an id nor a UUID.")
     if named != type_name:
         raise BadUserInputError(f"This is the id of another type than {type_name}.")
-    return uuid.lower()
+    return uuid
 
 
 @strawberry.interface(description="An object with a global id.")

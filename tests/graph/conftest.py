@@ -12,14 +12,8 @@ from app.database import Databases
 from app.graph.context import Context
 from app.graph.schema import build_schema
 from app.settings import DatabaseName, Settings
-from tests.factories import Make
 
 SCHEMA = build_schema()
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @dataclass
@@ -66,9 +60,3 @@ async def gateway_of(settings: Settings) -> AsyncGenerator[Gateway]:
 async def gateway(settings: Settings, clean: None) -> AsyncGenerator[Gateway]:
     async for gateway in gateway_of(settings):
         yield gateway
-
-
-@pytest.fixture
-async def make(settings: Settings, clean: None) -> AsyncGenerator[Make]:
-    async with Make(settings) as make:
-        yield make

@@ -12,6 +12,8 @@ from tests.graph.conftest import Gateway
 
 pytestmark = pytest.mark.anyio
 
+USER_ID = encode_id("User", "0190b0c0-0000-7000-8000-00000000000a")
+
 
 async def test_every_root_object_is_found_by_either_id(gateway: Gateway, make: Make) -> None:
     rows = {
@@ -38,7 +40,7 @@ async def test_a_user_by_email_whatever_its_case_and_a_product_by_sku(gateway: G
         '{ user(email: "üNAL@example.COM") { uuid } product(sku: "A-1") { uuid } other: product(sku: "a-1") { uuid } }'
     )
     assert data == {"user": {"uuid": str(user["id"])}, "product": {"uuid": str(product["id"])}, "other": None}
-    assert gateway.counts == {"users": 1, "products": 1}
+    assert gateway.counts == {"users": 1, "products": 2}
 
 
 @pytest.mark.parametrize("arguments", ["", '(id: "x", email: "y")', "(id: null)"])
@@ -61,6 +63,10 @@ async def test_exactly_one_argument(gateway: Gateway, arguments: str) -> None:
         base64.b64encode(b"\xff\xfe").decode(),
         "{0190b0c0-0000-7000-8000-000000000000}",
         "a" * 10_000,
+        USER_ID + "AAAA",
+        USER_ID + "!!!",
+        "\n" + USER_ID,
+        encode_id("User", "0190B0C0-0000-7000-8000-00000000000A"),
     ],
 )
 async def test_a_malformed_id_is_refused_before_any_statement(gateway: Gateway, text: str) -> None:

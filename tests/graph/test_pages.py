@@ -134,24 +134,45 @@ def _cursor(*document: object) -> str:
 
 
 ORDERS = "-orders.created_at,-orders.id"
+SOME_ID = "00000000-0000-7000-8000-000000000000"
 MALFORMED = [
     "",
     "x",
     "====",
     "é",
-    "A" * 3000,
+    "A" * 5000,
     _cursor(),
     _cursor(1),
-    _cursor(2, ORDERS, TODAY.isoformat(), "00000000-0000-7000-8000-000000000000"),
-    _cursor(1, "products.name,products.id", "a", "00000000-0000-7000-8000-000000000000"),
+    _cursor(2, ORDERS, TODAY.isoformat(), SOME_ID),
+    _cursor(1, "products.name,products.id", "a", SOME_ID),
     _cursor(1, ORDERS, TODAY.isoformat()),
     _cursor(1, ORDERS, TODAY.isoformat(), "1' OR 1=1"),
-    _cursor(1, ORDERS, TODAY.replace(tzinfo=None).isoformat(), "00000000-0000-7000-8000-000000000000"),
-    _cursor(1, ORDERS, "yesterday", "00000000-0000-7000-8000-000000000000"),
+    _cursor(1, ORDERS, TODAY.replace(tzinfo=None).isoformat(), SOME_ID),
+    _cursor(1, ORDERS, "yesterday", SOME_ID),
     _cursor(1, ORDERS, 5, None),
+    _cursor(1, ORDERS, TODAY.isoformat(), "\0"),
+    _cursor(1, ORDERS, "0001-01-01T00:00:00+14:00", SOME_ID),
+    _cursor(1, ORDERS, "9999-12-31T23:59:59-14:00", SOME_ID),
     base64.urlsafe_b64encode(b"[" * 1400).decode(),
     base64.urlsafe_b64encode(b'{"a": 1}').decode(),
 ]
+
+
+async def test_a_cursor_of_any_row_is_taken(gateway: Gateway) -> None:
+    """So that those below are refused for what is wrong with them."""
+    cursor = _cursor(1, ORDERS, TODAY.isoformat(), SOME_ID)
+    await gateway.ask("query($c: String) { orders(after: $c) { nodes { uuid } } }", c=cursor)
+    assert gateway.counts == {"orders": 1}
+
+
+@pytest.mark.parametrize("character", ["日", "𝄞", "é", '"', "\\", "\x01"])
+async def test_the_longest_name_has_a_cursor(gateway: Gateway, make: Make, character: str) -> None:
+    for letter in "ab":
+        await make.product(name=character * 254 + letter)
+    query = "query($c: String) { products(first: 1, after: $c) { nodes { name } pageInfo { endCursor } } }"
+    first = (await gateway.ask(query))["products"]
+    second = (await gateway.ask(query, c=first["pageInfo"]["endCursor"]))["products"]
+    assert second["nodes"] == [{"name": character * 254 + "b"}]
 
 
 @pytest.mark.parametrize("cursor", MALFORMED)

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import TODAY, Make
@@ -55,6 +55,7 @@ def trees(draw: st.DrawFn) -> tuple[list[int | None], list[str], set[int], list[
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees(), depth=st.none() | st.integers(1, 4))
+@example(tree=([None, 0, 0, 1, 2], ["root", "twin", "twin", "a", "b"], set[int](), list[int]()), depth=None)
 async def test_every_walk(
     gateway: Gateway, make: Make, tree: tuple[list[int | None], list[str], set[int], list[int]], depth: int | None
 ) -> None:

@@ -116,7 +116,8 @@ category_by_id = one(Category, equal(Category.id), _EXISTS)
 categories = page(Category, None, _BY_NAME, _EXISTS)
 children_by_category = many(Category, equal(Category.parent_id), _BY_NAME, _EXISTS)
 ancestors_by_category = walked(Category, _ancestors, _FARTHEST_FIRST)
-descendants_by_category = walked(Category, _descendants, _DEPTH_FIRST, parameters=("max_depth",))
+descendants_by_category = walked(Category, _descendants, _DEPTH_FIRST)
+"""Takes the parameter ``max_depth``: how many levels down, or None for all of them."""
 depth_by_category = computed(Category, _depth)
 
 product_by_id = one(Product, equal(Product.id), _SOLD)

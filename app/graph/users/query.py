@@ -5,7 +5,7 @@ from typing import cast
 import strawberry
 
 from app.domains.users import reads
-from app.graph.context import Ask, Info
+from app.graph.context import Ask, Info, place_of
 from app.graph.fields import columns_of, connection, lookup
 from app.graph.users.types import User, UserConnection
 
@@ -20,5 +20,5 @@ class UsersQuery:
         viewer = info.context.viewer
         if viewer is None:
             return None
-        rows = await info.context.loaders.rows(Ask(reads.user_by_id, columns_of(User)), viewer)
+        rows = await info.context.loaders.rows(place_of(info), Ask(reads.user_by_id, columns_of(User)), viewer)
         return cast("User", rows[0]) if rows else None
