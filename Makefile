@@ -1,4 +1,4 @@
-# make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data)
+# make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data, ARGS=--reset)
 # make test   the tests, on PostgreSQL servers of their own (STOREGRAPH_POSTGRES=path: the one on PATH)
 # make check  format, lint and types
 # make lock   resolve the dependencies of pyproject.toml anew
@@ -24,7 +24,7 @@ endif
 .PHONY: run test check lock clean
 
 run: .venv/.runtime
-	$(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)")
+	@exec $(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
 
 # A worker starts a server of its own, so that more of them soon gain nothing.
 test: .venv/.dev

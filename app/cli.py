@@ -100,8 +100,15 @@ def downgrade(
     database: OneDatabase = None,
     as_json: Json = False,
 ) -> None:
-    """Take the databases back to an older revision. What newer ones added is lost, with the data in it."""
+    """Take the databases back to an older revision. What newer ones added is lost, with the data in it.
+
+    Asks first when a person types it; a script is taken at its word.
+    """
     from app.operations import migrations
+
+    if sys.stdin.isatty():
+        which = f"the {database} database" if database else "all four databases"
+        typer.confirm(f"Take {which} back to {revision}, and lose what was added since?", abort=True, err=True)
 
     _print_moved(_each(database, lambda name, url: migrations.downgrade(name, url, revision)), as_json)
 

@@ -5,13 +5,16 @@ fault of ours.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
 
-from app.errors import AppError, DatabaseTimeoutError, DatabaseUnavailableError
+from app.errors import DatabaseTimeoutError, DatabaseUnavailableError
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
+
+log = logging.getLogger(__name__)
 
 Row = asyncpg.Record
 Observer = Callable[[DatabaseName, str], None]
@@ -42,6 +45,7 @@ class Database:
         self.name: DatabaseName = name
         self._settings = settings
         self._observe = observe
+        self._answers = True  # as far as is known
         self._pool = asyncpg.create_pool(
             settings.database_url(name),
             min_size=0,  # so that opening asks nothing of a database that may be down
@@ -89,21 +93,34 @@ class Database:
             if not task.done():
                 task.cancel()
         if not task.done():
+            task.add_done_callback(_forget)
+            self._note("nothing came back in time")
             raise DatabaseUnavailableError(self.name)
         try:
-            return task.result()
+            rows = task.result()
         except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
             raise DatabaseTimeoutError(self.name) from error
         except _UNAVAILABLE as error:
+            self._note(error)
             raise DatabaseUnavailableError(self.name) from error
+        self._note(None)
+        return rows
 
-    async def failure(self) -> AppError | None:
-        """Why no statement gets through; None when one does."""
+    def _note(self, failure: object) -> None:
+        """Log each change between answering and not, and not each statement."""
+        if failure is not None and self._answers:
+            log.warning("the %s database does not answer (%s); its fields are null until it does", self.name, failure)
+        if failure is None and not self._answers:
+            log.warning("the %s database answers again", self.name)
+        self._answers = failure is None
+
+    async def answers(self) -> bool:
+        """Whether a statement gets through."""
         try:
             await self.fetch("SELECT 1")
-        except (DatabaseUnavailableError, DatabaseTimeoutError) as error:
-            return error
-        return None
+        except (DatabaseUnavailableError, DatabaseTimeoutError):
+            return False
+        return True
 
     def _is_full(self) -> bool:
         return self._pool.get_idle_size() == 0 and self._pool.get_size() >= self._settings.pool_size
@@ -111,8 +128,8 @@ class Database:
     async def _run(self, connected: "asyncio.Future[None]", sql: str, args: tuple[object, ...]) -> list[Row]:
         try:
             connection = await self._pool.acquire()
-        except (asyncpg.PostgresError, *_UNAVAILABLE) as error:
-            raise DatabaseUnavailableError(self.name) from error
+        except asyncpg.PostgresError as error:  # the server refuses us, for a setting it does not know, say
+            raise ConnectionError(str(error)) from error
         try:
             connected.set_result(None)
             if self._observe is not None:
@@ -131,10 +148,10 @@ class Databases:
     def __getitem__(self, name: DatabaseName) -> Database:
         return self._databases[name]
 
-    async def failures(self) -> dict[DatabaseName, AppError | None]:
-        """Why each database does not answer, or None for one that does; asked of all four at the same time."""
-        found = await asyncio.gather(*(self[name].failure() for name in DATABASE_NAMES))
-        return dict(zip(DATABASE_NAMES, found, strict=True))
+    async def answering(self) -> dict[DatabaseName, bool]:
+        """Whether each database answers, asked of all four at the same time."""
+        answers = await asyncio.gather(*(self[name].answers() for name in DATABASE_NAMES))
+        return dict(zip(DATABASE_NAMES, answers, strict=True))
 
     @classmethod
     @asynccontextmanager
@@ -148,6 +165,12 @@ class Databases:
         finally:
             for name in DATABASE_NAMES:
                 await databases[name].close()
+
+
+def _forget(task: "asyncio.Task[list[Row]]") -> None:
+    """Nobody waits for it any more; asyncio would log that nobody saw how it failed."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _milliseconds(seconds: float) -> str:

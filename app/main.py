@@ -1,20 +1,17 @@
 """The gateway as an ASGI application: four pools that live as long as it does, and the routes."""
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from app.database import Databases, Observer
 from app.graph.schema import build_schema
 from app.graph.view import View
 from app.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, observe: Observer | None = None) -> Starlette:
@@ -24,10 +21,7 @@ def create_app(settings: Settings, observe: Observer | None = None) -> Starlette
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with Databases.opened(settings, observe) as databases:
             app.state.databases = databases
-            for name, failure in (await databases.failures()).items():
-                if failure is not None:
-                    why = failure.__cause__ or "nothing came back in time"
-                    log.warning("the %s database does not answer (%s); its fields are null until it does", name, why)
+            await databases.answering()  # what does not answer is in the log from the start
             yield
 
     async def printed(_request: Request) -> Response:
@@ -39,12 +33,17 @@ def create_app(settings: Settings, observe: Observer | None = None) -> Starlette
     return Starlette(
         lifespan=lifespan,
         routes=[
+            Route("/", _root),
             Route("/graphql", View(schema, graphiql=settings.graphiql)),
             Route("/schema.graphql", printed),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),
         ],
     )
+
+
+async def _root(_request: Request) -> Response:
+    return RedirectResponse("/graphql")
 
 
 async def _healthz(_request: Request) -> Response:
@@ -55,8 +54,8 @@ async def _healthz(_request: Request) -> Response:
 async def _readyz(request: Request) -> Response:
     """Whether requests should come here: as long as any database answers, there are right answers to give."""
     databases: Databases = request.app.state.databases
-    failures = await databases.failures()
+    answering = await databases.answering()
     return JSONResponse(
-        {"databases": {name: "unavailable" if failure else "ok" for name, failure in failures.items()}},
-        status_code=503 if all(failures.values()) else 200,
+        {"databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}},
+        status_code=200 if any(answering.values()) else 503,
     )

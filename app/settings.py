@@ -151,7 +151,10 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # pyright: ignore[reportArgumentType] -- pydantic checks the values
     except ValidationError as error:
-        raise SettingsError("\n".join(_line(dict(item)) for item in error.errors())) from None
+        lines = [_line(dict(item)) for item in error.errors()]
+        if any(item["type"] == "missing" for item in error.errors()):
+            lines.append("to try storegraph without any database, run: storegraph demo")
+        raise SettingsError("\n".join(lines)) from None
 
 
 def _line(item: Mapping[str, Any], prefix: str = "") -> str:
@@ -160,5 +163,5 @@ def _line(item: Mapping[str, Any], prefix: str = "") -> str:
         return message
     name = prefix + str(item["loc"][0]).upper()
     if item["type"] == "missing":
-        return f"{name} is not set (nor {name}_FILE). To try storegraph without any database, run: storegraph demo"
+        return f"{name} is not set (nor {name}_FILE)"
     return f"{name}: {message}"

@@ -34,13 +34,21 @@ async def test_statement_timeout_is_the_servers(settings: Settings) -> None:
             await database.fetch("SELECT pg_sleep(5)")
 
 
-async def test_connect_timeout(settings: Settings) -> None:
+async def test_connect_timeout_and_what_the_log_says(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     async with proxied(settings.users_database_url) as (proxy, url):
         proxy.swallow()
         through = settings.model_copy(update={"users_database_url": url})
         async for database in opened(through, connect_timeout=0.2, pool_wait=60, read_timeout=60):
             with pytest.raises(DatabaseUnavailableError):
                 await asyncio.wait_for(database.fetch("SELECT 1"), 2)
+            proxy.restore()
+            async with asyncio.timeout(10):
+                while not await database.answers():
+                    pass
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        "the users database does not answer",
+        "the users database answers again",
+    ]
 
 
 async def test_pool_wait(settings: Settings) -> None:
@@ -86,14 +94,17 @@ async def test_cancelled_reads_leak_nothing(settings: Settings) -> None:
         "postgresql://postgres@no-such-host.invalid/none",
     ],
 )
-async def test_whatever_keeps_us_from_connecting_is_unavailability(settings: Settings, url: str) -> None:
+async def test_whatever_keeps_us_from_connecting_is_unavailability(
+    settings: Settings, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     address = settings.users_database_url.split("@")[1].split("/")[0]
     wrong = settings.model_copy(update={"users_database_url": url.format(address=address)})
     async for database in opened(wrong):
-        failure = await database.failure()
-        assert isinstance(failure, DatabaseUnavailableError)
-        assert failure.__cause__ is not None
-        assert str(failure) == "The users database does not answer."
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailableError, match=r"^The users database does not answer\.$"):
+                await database.fetch("SELECT 1")
+    [record] = caplog.records
+    assert record.getMessage().startswith("the users database does not answer (")
 
 
 async def test_terminated_connections_are_replaced(settings: Settings) -> None:
@@ -101,5 +112,5 @@ async def test_terminated_connections_are_replaced(settings: Settings) -> None:
         [row] = await database.fetch("SELECT pg_backend_pid() AS pid")
         async with Databases.opened(settings) as others:
             await others["users"].fetch("SELECT pg_terminate_backend($1)", row["pid"])
-        await asyncio.gather(*(database.failure() for _ in range(2)))
-        assert await database.failure() is None
+        await asyncio.gather(*(database.answers() for _ in range(2)))
+        assert await database.answers()

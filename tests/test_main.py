@@ -48,6 +48,19 @@ def test_errors_are_json_with_a_code_and_nothing_internal(client: TestClient) ->
     }
 
 
+@pytest.mark.parametrize(
+    "body", [b"3", b"null", b'"x"', b"[]", b"{}", b"{", b'{"query": "\xff"}', b'{"query": 3}', b""]
+)
+def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/graphql", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert "Internal" not in response.text
+
+
+def test_the_root_leads_to_the_page(client: TestClient) -> None:
+    assert client.get("/", follow_redirects=False).headers["location"] == "/graphql"
+
+
 def test_a_browser_gets_the_page_with_the_first_query(client: TestClient) -> None:
     response = client.get("/graphql", headers={"accept": "text/html"})
     assert response.headers["content-type"].startswith("text/html")

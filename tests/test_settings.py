@@ -92,7 +92,8 @@ def test_each_missing_one_is_named(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as error:
         load_settings()
     lines = str(error.value).splitlines()
-    assert [line.split()[0].rstrip(":") for line in lines] == [*URLS, "PORT"]
+    assert [line.split()[0].rstrip(":") for line in lines[:-1]] == [*URLS, "PORT"]
+    assert lines[-1] == "to try storegraph without any database, run: storegraph demo"
 
 
 def test_of_the_local_server(environment: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
+from cross_web import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.websockets import WebSocket
@@ -46,6 +48,16 @@ class View(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         return Context(request.app.state.databases)
+
+    def parse_json(self, data: str | bytes) -> Any:  # Any, as in the base class: what it returns is looked at there
+        """Refuse what the base class would fail on: bytes that are no text, and JSON that is no object."""
+        try:
+            document = super().parse_json(data)
+        except UnicodeDecodeError:
+            raise HTTPException(400, "The request is not UTF-8.") from None
+        if not isinstance(document, dict | list):  # a list is a batch, which is refused in words of its own
+            raise HTTPException(400, "The request must be a JSON object.")
+        return cast("Any", document)
 
     async def render_graphql_ide(self, request: Request) -> Response:
         return HTMLResponse(self._page)

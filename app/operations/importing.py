@@ -35,6 +35,9 @@ async def import_folder(
     paths = [path for of_database in files.values() for path in of_database.values()]
     if not paths:
         raise OperationError(f"{folder} has nothing to import; expected files such as {folder / 'users' / 'users.csv'}")
+    for name in databases:  # before the first is loaded: to import it again would meet its own rows
+        async with connected(name, settings.database_url(name)):
+            pass
     loaded: Summary = {}
     failures: list[str] = []
     with progress_bar(sum(path.stat().st_size for path in paths)) as bar:
