@@ -57,6 +57,18 @@ def test_a_body_that_is_no_request_is_refused(client: TestClient, body: bytes) -
     assert "Internal" not in response.text
 
 
+def test_answers_are_utf_8_even_about_what_is_not(client: TestClient) -> None:
+    query = "query($x: Int) { users(first: $x) { totalCount } }"
+    for sent, shown in (("Ž", "Ž".encode()), ("\ud800", rb"\ud800")):
+        response = client.post(
+            "/graphql",
+            content=json.dumps({"query": query, "variables": {"x": sent}}),
+            headers={"content-type": "application/json"},
+        )
+        assert shown in response.content
+        assert response.json()["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
+
+
 def test_the_root_leads_to_the_page(client: TestClient) -> None:
     assert client.get("/", follow_redirects=False).headers["location"] == "/graphql"
 

@@ -1,5 +1,6 @@
 """GraphQL over HTTP, and a page to explore it in a browser."""
 
+import json
 import re
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,14 @@ class View(GraphQL[Context, None]):
         if not isinstance(document, dict | list):  # a list is a batch, which is refused in words of its own
             raise HTTPException(400, "The request must be a JSON object.")
         return cast("Any", document)
+
+    def encode_json(self, data: object) -> bytes:
+        """Text as it is, in UTF-8, and not letter by letter in escapes."""
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # half a character, which only an error can hold, quoting what was sent
+            return json.dumps(data, separators=(",", ":")).encode()
 
     async def render_graphql_ide(self, request: Request) -> Response:
         return HTMLResponse(self._page)

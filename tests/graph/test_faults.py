@@ -221,3 +221,23 @@ async def test_a_wrong_document_is_the_clients_error(
     assert {code for _, code, _ in errors} == {"BAD_USER_INPUT"}
     assert gateway.statements == []
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ("query($x: Int) { users(first: $x) { totalCount } }", {"x": "many"}),
+        ("query($x: Int) { users(first: $x) { totalCount } }", {"x": 2**31}),
+        ("query($x: ID!) { order(id: $x) { uuid } }", {}),
+        ("query($x: ID!) { order(id: $x) { uuid } }", {"x": None}),
+        ("query($x: Boolean!) { users @skip(if: $x) { totalCount } }", {"x": 1}),
+    ],
+)
+async def test_a_wrong_variable_is_the_clients_error(
+    gateway: Gateway, document: str, variables: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    data, errors = await gateway.refuse(document, **variables)
+    assert data is None
+    assert [code for _, code, _ in errors] == ["BAD_USER_INPUT"]
+    assert gateway.statements == []
+    assert not caplog.records

@@ -33,9 +33,9 @@ def _coded(error: GraphQLError, *, hide_suggestions: bool) -> GraphQLError:
         cause = cause.original_error
     if isinstance(cause, AppError):
         return _with(error, str(cause), {"code": cause.code})
-    if cause is None or (isinstance(cause, GraphQLError) and cause.nodes):
+    if cause is None or (isinstance(cause, GraphQLError) and (cause.nodes or error.path is None)):
         # graphql-core's own: the document, a variable or an argument is wrong. What it says of a value that we
-        # answered with (one that is no Int, say) names no place in the document, and is a fault of ours.
+        # answered with (one that is no Int, say) has a path but names no place in the document: a fault of ours.
         message = error.message.partition(" Did you mean ")[0] if hide_suggestions else error.message
         return _with(error, message, {"code": ErrorCode.BAD_USER_INPUT})
     error_id = uuid4().hex
