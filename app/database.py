@@ -1,7 +1,7 @@
 """One connection pool per database, with limits on how long anything may take; and the four of them by name.
 
-Reads only, so far. A connection that fails becomes an ``AppError``; what the server says of our SQL stays what it is, a
-fault of ours.
+A connection that fails becomes an ``AppError``, and so does a row without its partition; what else the server says of
+our SQL stays what it is, a fault of ours.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from app.errors import DatabaseTimeoutError, DatabaseUnavailableError
+from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Database:
             DatabaseUnavailableError: no connection came free within ``pool_wait`` or was made within
                 ``connect_timeout``, or no answer came within ``read_timeout``.
             DatabaseTimeoutError: the server gave the statement up, for a lock that it waited for too long, say.
+            MissingPartitionError: a row that it writes has no partition; the message names the command that makes it.
         """
         # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
         # take seconds, and the caller must not wait for that.
@@ -100,6 +101,11 @@ class Database:
             rows = task.result()
         except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
             raise DatabaseTimeoutError(self.name) from error
+        except asyncpg.CheckViolationError as error:
+            # PostgreSQL has one SQLSTATE for both, and names a constraint only for a CHECK (source: ExecFindPartition).
+            if error.constraint_name is None and error.table_name is not None:
+                raise MissingPartitionError(error.table_name) from error
+            raise
         except _UNAVAILABLE as error:
             self._note(error)
             raise DatabaseUnavailableError(self.name) from error

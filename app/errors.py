@@ -61,7 +61,8 @@ class MissingPartitionError(ConflictError):
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"{table} has no partition for the time of this row: make one with `storegraph partitions ensure`."
+            f"{table} has no partition for the time of this row: make it with "
+            "`storegraph partitions ensure --from DATE --to DATE`."
         )
 
 

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from time import monotonic
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from app.database import Database, Databases
-from app.errors import DatabaseTimeoutError, DatabaseUnavailableError
+from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
 from app.settings import Settings
 from tests.proxy import proxied
 
@@ -114,3 +117,15 @@ async def test_terminated_connections_are_replaced(settings: Settings) -> None:
             await others["users"].fetch("SELECT pg_terminate_backend($1)", row["pid"])
         await asyncio.gather(*(database.answers() for _ in range(2)))
         assert await database.answers()
+
+
+async def test_a_row_without_its_partition_is_an_error_that_names_the_command(settings: Settings) -> None:
+    insert = "INSERT INTO orders (user_id, total_amount, shipping_address_id, created_at) VALUES ($1, $2, $1, $3)"
+    async with Databases.opened(settings) as databases:
+        fetch = databases["orders"].fetch
+        with pytest.raises(
+            MissingPartitionError, match=r"^orders has no partition .* `storegraph partitions ensure --from"
+        ):
+            await fetch(insert, uuid4(), 1, datetime(1971, 1, 1, tzinfo=UTC))
+        with pytest.raises(asyncpg.CheckViolationError, match="check_total_amount_not_negative"):
+            await fetch(insert, uuid4(), -1, datetime.now(UTC))

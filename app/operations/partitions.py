@@ -7,7 +7,7 @@ from datetime import date
 
 import asyncpg
 
-from app.errors import MissingPartitionError, OperationError
+from app.errors import OperationError
 from app.operations.connect import Connection
 
 TABLES = ("orders", "order_items")
@@ -110,16 +110,6 @@ async def present(connection: Connection, table: str) -> dict[str, str]:
         table,
     )
     return {row["name"]: row["bounds"] for row in rows}
-
-
-def missing_partition(error: asyncpg.CheckViolationError) -> MissingPartitionError | None:
-    """What to raise instead when a write failed for want of a partition; None when a CHECK refused the row.
-
-    PostgreSQL has one SQLSTATE for both, and names a constraint only for a CHECK (source: ExecFindPartition).
-    """
-    if error.constraint_name is None and error.table_name in TABLES:
-        return MissingPartitionError(error.table_name)
-    return None
 
 
 async def _make(connection: Connection, name: str, table: str, bounds: str) -> None:

@@ -3,10 +3,9 @@
 import asyncio
 from datetime import date
 
-import asyncpg
 import pytest
 
-from app.errors import MissingPartitionError, OperationError
+from app.errors import OperationError
 from app.operations import partitions
 from app.operations.connect import connected
 from app.operations.partitions import Quarter
@@ -127,24 +126,6 @@ def test_a_reader_neither_waits_nor_is_waited_for(url: str) -> None:
                     "orders_2020_q1",
                     "order_items_2020_q1",
                 ]
-
-    asyncio.run(run())
-
-
-def test_a_row_without_its_partition_is_an_error_that_names_the_command(url: str) -> None:
-    async def run() -> None:
-        async with connected("orders", url) as connection:
-            with pytest.raises(asyncpg.CheckViolationError) as missing:
-                await connection.execute(INSERT, "1984-01-01 00:00+00")
-            error = partitions.missing_partition(missing.value)
-            assert isinstance(error, MissingPartitionError)
-            assert str(error).startswith("orders has no partition")
-            assert "`storegraph partitions ensure`" in str(error)
-            await partitions.ensure(connection, date(1984, 1, 1), date(1984, 1, 1))
-            await connection.execute(INSERT, "1984-01-01 00:00+00")
-            with pytest.raises(asyncpg.CheckViolationError) as refused:
-                await connection.execute("UPDATE orders SET total_amount = -1")
-            assert partitions.missing_partition(refused.value) is None
 
     asyncio.run(run())
 
