@@ -100,7 +100,7 @@ def _transposed(keys: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """One batched read. Make it with ``one``, ``many``, ``page``, ``computed`` or ``walked``."""
+    """One batched read. Make it with ``one``, ``many``, ``page``, ``spread_page``, ``computed`` or ``walked``."""
 
     database: DatabaseName
     shape: Shape
@@ -108,6 +108,8 @@ class Read:
     """None for a page of a whole table."""
     body: Body
     order: Order = ()
+    spread: Callable[[ColumnElement[Any]], FromClause] | None = None
+    """From one key to the keys, in a column ``id``, whose pages make up its page; ``body`` is of one of those then."""
 
 
 def one(model: Model, key: Match, visible: Condition = ALL) -> Read:
@@ -123,6 +125,15 @@ def many(model: Model, key: Match, order: Order, visible: Condition = ALL) -> Re
 def page(model: Model, key: Match | None, order: Order, visible: Condition = ALL) -> Read:
     """A page of rows for each key; without a key, a page of all rows."""
     return _rows(Shape.PAGE, model, key, order, visible)
+
+
+def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) -> Read:
+    """A page of the rows of many keys together, for each uuid: ``over`` makes those keys of it, in a column ``id``.
+
+    Of each of them no more is read than a page, by the index that serves ``page``: a filter over all rows in order
+    would go through the whole table where the uuid has few.
+    """
+    return Read(page.database, Shape.PAGE, Keys((Uuid(),)), page.body, page.order, over)
 
 
 def computed(model: Model, body: Body) -> Read:
@@ -191,7 +202,13 @@ def count_statement(read: Read) -> Statement:
     if read.keys is None:
         return _compiled(read.body().add_columns(total))
     keys = _unnested(read.keys)
-    counted = read.body(*keys.c).add_columns(total).correlate(keys).lateral("t")
+    if read.spread is None:
+        body = read.body(*keys.c).add_columns(total)
+    else:
+        over = read.spread(keys.c.k0)
+        piece = read.body(over.c.id).add_columns(literal_column("1")).limit(literal_column("NULL"))
+        body = select(total).select_from(over.join(piece.correlate(over).lateral("piece"), true()))
+    counted = body.correlate(keys).lateral("t")
     return _compiled(select(*_echo(read.keys, keys), counted.c.total).select_from(keys.join(counted, true())))
 
 
@@ -203,17 +220,28 @@ def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
 
 def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
     unnested = _unnested(keys)
-    # The ORDER BY or LIMIT inside also keeps PostgreSQL from pulling the subquery up into a join, which for many keys
-    # would be a hash join over all partitions. It promises no order of the whole, so that is said outside again.
-    inner = _limited(read, read.body(*unnested.c), slice_).add_columns(
-        *map(_output, columns), *(sort.key.label(f"s{i}") for i, sort in enumerate(read.order))
-    )
-    rows = inner.correlate(unnested).lateral("t")
+    rows = _rows_of(read, unnested, columns, slice_).correlate(unnested).lateral("t")
     return (
         select(*_echo(keys, unnested), *(rows.c[str(column.key)] for column in columns))
         .select_from(unnested.join(rows, true()))
         .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(read.order)))
     )
+
+
+def _rows_of(read: Read, keys: FromClause, columns: Columns, slice_: Slice | None) -> Select[Any]:
+    """The rows of one key, with what they are sorted by as ``s0``, ``s1`` and so on.
+
+    The ORDER BY or LIMIT also keeps PostgreSQL from pulling the subquery up into a join, which for many keys would be a
+    hash join over all partitions. It promises no order of the whole, so that is said outside again.
+    """
+    selected = [*map(_output, columns), *(sort.key.label(f"s{i}") for i, sort in enumerate(read.order))]
+    if read.spread is None:
+        return _limited(read, read.body(*keys.c), slice_).add_columns(*selected)
+    over = read.spread(keys.c.k0)
+    rows = _limited(read, read.body(over.c.id), slice_).add_columns(*selected).correlate(over).lateral("piece")
+    order = (sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(read.order))
+    merged = select(*rows.c).select_from(over.join(rows, true())).order_by(*order)
+    return merged.limit(literal_column(str(slice_.limit))) if slice_ else merged
 
 
 def _limited(read: Read, body: Select[Any], slice_: Slice | None) -> Select[Any]:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
-    Uuid,
     bindparam,
     cast,
     literal_column,
@@ -26,7 +25,7 @@ from sqlalchemy.dialects.postgresql import array
 
 from app.domains.products.tables import Category, Product, ProductImage
 from app.paging import Sort, ascending
-from app.reads import Match, computed, equal, many, one, page, walked
+from app.reads import computed, equal, many, one, page, spread_page, walked
 
 _EXISTS = Category.deleted_at.is_(None)
 _SOLD = Product.deleted_at.is_(None)
@@ -98,10 +97,6 @@ def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
     return select().select_from(Category).join(walk, walk.c.id == Category.id)
 
 
-def _in_subtree(category_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    return Product.category_id.in_(select(_downwards(category_id).c.id))
-
-
 def _sold_in_category(category_id: ColumnElement[Any]) -> Select[Any]:
     return select().where(Product.category_id == category_id, _SOLD)
 
@@ -124,7 +119,7 @@ product_by_id = one(Product, equal(Product.id), _SOLD)
 product_by_sku = one(Product, equal(Product.sku), _SOLD)
 products = page(Product, None, _PRODUCTS_BY_NAME, _SOLD)
 products_by_category = page(Product, equal(Product.category_id), _PRODUCTS_BY_NAME, _SOLD)
-products_by_subtree = page(Product, Match((Uuid(),), condition=_in_subtree), _PRODUCTS_BY_NAME, _SOLD)
+products_by_subtree = spread_page(products_by_category, _downwards)
 count_by_category = computed(Product, _sold_in_category)
 count_by_subtree = computed(Product, _sold_in_subtree)
 
