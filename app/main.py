@@ -8,18 +8,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from app.database import Databases, Observer
+from app.database import Databases
 from app.graph.schema import build_schema
 from app.graph.view import View
 from app.settings import Settings
 
 
-def create_app(settings: Settings, observe: Observer | None = None) -> Starlette:
-    """The application. It starts whether or not the databases answer; ``observe`` sees every statement."""
+def create_app(settings: Settings) -> Starlette:
+    """The application. It starts whether or not the databases answer."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        async with Databases.opened(settings, observe) as databases:
+        async with Databases.opened(settings) as databases:
             app.state.databases = databases
             await databases.answering()  # what does not answer is in the log from the start
             yield

@@ -10,7 +10,7 @@ each row carries the key that it answers, so that nothing depends on the order i
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -48,6 +48,7 @@ Body = Callable[..., Select[Any]]
 """From one key's columns to the FROM and WHERE of the rows that answer it, with nothing selected yet."""
 
 ALL = true()
+TOTAL = func.count().label("total")
 WHOLE_TABLE = ()
 """The key, as it were, of a read that takes none."""
 _WITH_LISTS = {"render_postcompile": True}  # write out `IN (…)`, which SQLAlchemy would leave to its own engine
@@ -100,7 +101,7 @@ def _transposed(keys: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """One batched read. Make it with ``one``, ``many``, ``page``, ``spread_page``, ``computed`` or ``walked``."""
+    """One batched read: a value that ``one``, ``many``, ``page`` and the other functions below make."""
 
     database: DatabaseName
     shape: Shape
@@ -134,6 +135,22 @@ def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) ->
     would go through the whole table where the uuid has few.
     """
     return Read(page.database, Shape.PAGE, Keys((Uuid(),)), page.body, page.order, over)
+
+
+@cache
+def counted(page: Read) -> Read:
+    """One row for each key of a page read: aggregates, such as ``TOTAL``, of all the rows that it goes through."""
+    keys = page.keys and Keys(page.keys.types, page.keys.arrays, page.keys.width)
+    return Read(page.database, Shape.ONE, keys, partial(_unlimited, page))
+
+
+def _unlimited(page: Read, *values: ColumnElement[Any]) -> Select[Any]:
+    if page.spread is None:
+        return page.body(*values)
+    over = page.spread(values[0])
+    # LIMIT NULL limits nothing, but keeps PostgreSQL from reading the whole table for a join.
+    piece = page.body(over.c.id).add_columns(literal_column("1")).limit(literal_column("NULL"))
+    return select().select_from(over.join(piece.correlate(over).lateral("piece"), true()))
 
 
 def computed(model: Model, body: Body) -> Read:
@@ -193,23 +210,6 @@ def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Stat
     if read.keys is None:
         return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
     return _compiled(_by_lateral(read, read.keys, columns, slice_))
-
-
-@lru_cache(maxsize=2048)
-def count_statement(read: Read) -> Statement:
-    """The statement that counts the rows of a page read for each key, as ``total``."""
-    total = func.count().label("total")
-    if read.keys is None:
-        return _compiled(read.body().add_columns(total))
-    keys = _unnested(read.keys)
-    if read.spread is None:
-        body = read.body(*keys.c).add_columns(total)
-    else:
-        over = read.spread(keys.c.k0)
-        piece = read.body(over.c.id).add_columns(literal_column("1")).limit(literal_column("NULL"))
-        body = select(total).select_from(over.join(piece.correlate(over).lateral("piece"), true()))
-    counted = body.correlate(keys).lateral("t")
-    return _compiled(select(*_echo(read.keys, keys), counted.c.total).select_from(keys.join(counted, true())))
 
 
 def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
@@ -276,7 +276,7 @@ def _text(column: AnyColumn) -> ColumnElement[Any]:
 
 
 def _compiled(query: Select[Any]) -> Statement:
-    # SQLAlchemy's own types of dialects and of what they compile to are looser than what asyncpg's is
+    # Any: what only this dialect's compiled statements have, SQLAlchemy's types do not say.
     compiled = cast("Any", query.compile(dialect=asyncpg_dialect(), compile_kwargs=_WITH_LISTS))  # pyright: ignore[reportUnknownVariableType]
     return Statement(str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
 
@@ -297,18 +297,7 @@ async def fetch(
     Raises:
         DatabaseUnavailableError, DatabaseTimeoutError: as ``Database.fetch`` does.
     """
-    return await _run(databases, read, statement(read, columns, slice_), keys, parameters)
-
-
-async def count(databases: Databases, read: Read, keys: Sequence[Any]) -> dict[Any, int]:
-    """How many rows answer each key. Raises as ``fetch`` does."""
-    counted = await _run(databases, read, count_statement(read), keys, {})
-    return {key: rows[0]["total"] for key, rows in counted.items()}
-
-
-async def _run(
-    databases: Databases, read: Read, text: Statement, keys: Sequence[Any], parameters: Mapping[str, object]
-) -> dict[Any, list[Row]]:
+    text = statement(read, columns, slice_)
     arrays = read.keys.arrays(keys) if read.keys else ()
     values = {f"k{i}": array for i, array in enumerate(arrays)} | dict(parameters)
     rows = await databases[read.database].fetch(text.sql, *text.arguments(values))

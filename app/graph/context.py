@@ -10,7 +10,7 @@ from aiodataloader import DataLoader
 from graphql.pyutils import Path
 
 from app.database import Databases, Row
-from app.reads import Columns, Read, Slice, count, fetch
+from app.reads import Columns, Read, Slice, fetch
 
 Place = tuple[str, ...]
 """Where a field stands in the answer: its path without the numbers in lists."""
@@ -37,30 +37,19 @@ class Loaders:
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
-        self._rows: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
-        self._counts: dict[tuple[Place, Read], DataLoader[Any, int]] = {}
+        self._loaders: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
 
     async def rows(self, place: Place, ask: Ask, key: object) -> list[Row]:
         """The rows that answer a key, in the read's order. Raises as ``reads.fetch`` does."""
-        if (place, ask) not in self._rows:
-            self._rows[place, ask] = DataLoader(partial(self._fetch, ask))
+        if (place, ask) not in self._loaders:
+            self._loaders[place, ask] = DataLoader(partial(self._fetch, ask))
         # Shielded: when a sibling fails under a non-null field, graphql-core cancels this resolver, and with it the
         # future that every other resolver waits for who wants the same key.
-        return await asyncio.shield(self._rows[place, ask].load(key))
-
-    async def count(self, place: Place, read: Read, key: object) -> int:
-        """How many rows answer a key. Raises as ``reads.count`` does."""
-        if (place, read) not in self._counts:
-            self._counts[place, read] = DataLoader(partial(self._count, read))
-        return await asyncio.shield(self._counts[place, read].load(key))
+        return await asyncio.shield(self._loaders[place, ask].load(key))
 
     async def _fetch(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = await fetch(self._databases, ask.read, ask.columns, keys, dict(ask.parameters), ask.slice_)
         return [rows.get(key, []) for key in keys]
-
-    async def _count(self, read: Read, keys: list[Any]) -> list[int]:
-        counts = await count(self._databases, read, keys)
-        return [counts[key] for key in keys]
 
 
 class Context:

@@ -6,7 +6,7 @@ operation's dataloaders. A declared field's type is its annotation.
 """
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -26,7 +26,7 @@ from app.graph.connection import Page, selected
 from app.graph.context import Ask, Info, place_of
 from app.graph.node import decode_id, encode_id
 from app.paging import AnyColumn, decode_cursor
-from app.reads import WHOLE_TABLE, Columns, Read, Shape, Slice
+from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, Shape, Slice, counted
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
@@ -213,7 +213,7 @@ class ColumnField(StrawberryField):
         return cast("type", self.origin).__name__  # pyright: ignore[reportUnknownMemberType] -- a class here
 
 
-class LoadedField(StrawberryField):
+class LoadedField(StrawberryField, ABC):
     """A field whose value comes from another statement."""
 
     @cached_property
@@ -281,7 +281,10 @@ class ConnectionField(LoadedField):
             return await info.context.loaders.rows(place, ask, key)
 
         async def total() -> int | None:
-            return await info.context.loaders.count(place, read, key) if "totalCount" in names else None
+            if "totalCount" not in names:
+                return None
+            [row] = await info.context.loaders.rows(place, Ask(counted(read), (TOTAL,)), key)
+            return row["total"]
 
         found, total_count = await asyncio.gather(rows(), total())
         return Page(found[:size], read.order, len(found) > size, after is not None, total_count)

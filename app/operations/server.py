@@ -46,9 +46,7 @@ class LocalServer:
 
 
 @contextmanager
-def running(
-    data_dir: Path, binaries: Binaries, *, port: int | None = None, fast: bool = False
-) -> Generator[LocalServer]:
+def running(data_dir: Path, binaries: Binaries, *, fast: bool = False) -> Generator[LocalServer]:
     """A server on ``data_dir`` for as long as the block runs; makes the folder when there is none.
 
     Where another process runs one on the same folder, that one is used and left running. A lock, its log and, where
@@ -58,7 +56,6 @@ def running(
     Args:
         data_dir: the server's data, made by the same major version or not there yet.
         binaries: what to run, from ``find_binaries``.
-        port: 127.0.0.1's; by default any free one.
         fast: do without writing to the disk safely; for data that is thrown away.
 
     Raises:
@@ -74,9 +71,9 @@ def running(
         if user is not None:
             binaries = within_reach(binaries, user, _beside(data_dir, "binaries"))
         _make(data_dir, binaries, user, fast=fast)
-        process, chosen = _start(data_dir, binaries, user, port, fast=fast)
+        process, port = _start(data_dir, binaries, user, fast=fast)
         try:
-            yield LocalServer(chosen, started=True)
+            yield LocalServer(port, started=True)
         finally:
             _stop(process)
 
@@ -181,7 +178,7 @@ def _make(data_dir: Path, binaries: Binaries, user: pwd.struct_passwd | None, *,
 
 
 def _start(
-    data_dir: Path, binaries: Binaries, user: pwd.struct_passwd | None, port: int | None, *, fast: bool
+    data_dir: Path, binaries: Binaries, user: pwd.struct_passwd | None, *, fast: bool
 ) -> tuple["subprocess.Popen[bytes]", int]:
     log = _beside(data_dir, "log")
     options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
@@ -190,8 +187,8 @@ def _start(
         options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     deadline = time.monotonic() + _RETRY_FOR
     while True:
-        chosen = port or _free_port()
-        command = [binaries.folder / "postgres", "-D", data_dir, "-p", str(chosen)]
+        port = _free_port()
+        command = [binaries.folder / "postgres", "-D", data_dir, "-p", str(port)]
         command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603
@@ -207,7 +204,7 @@ def _start(
             )
         try:
             if _becomes_ready(process, data_dir):
-                return process, chosen
+                return process, port
         except BaseException:
             _stop(process)
             raise

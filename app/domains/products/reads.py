@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import array
 
 from app.domains.products.tables import Category, Product, ProductImage
 from app.paging import Sort, ascending
-from app.reads import computed, equal, many, one, page, spread_page, walked
+from app.reads import computed, counted, equal, many, one, page, spread_page, walked
 
 _EXISTS = Category.deleted_at.is_(None)
 _SOLD = Product.deleted_at.is_(None)
@@ -97,16 +97,6 @@ def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
     return select().select_from(Category).join(walk, walk.c.id == Category.id)
 
 
-def _sold_in_category(category_id: ColumnElement[Any]) -> Select[Any]:
-    return select().where(Product.category_id == category_id, _SOLD)
-
-
-def _sold_in_subtree(category_id: ColumnElement[Any]) -> Select[Any]:
-    walk = _downwards(category_id)
-    _, joined = _each(walk, select(Product.id).where(Product.category_id == walk.c.id, _SOLD))
-    return select().select_from(joined)
-
-
 category_by_id = one(Category, equal(Category.id), _EXISTS)
 categories = page(Category, None, _BY_NAME, _EXISTS)
 children_by_category = many(Category, equal(Category.parent_id), _BY_NAME, _EXISTS)
@@ -120,8 +110,8 @@ product_by_sku = one(Product, equal(Product.sku), _SOLD)
 products = page(Product, None, _PRODUCTS_BY_NAME, _SOLD)
 products_by_category = page(Product, equal(Product.category_id), _PRODUCTS_BY_NAME, _SOLD)
 products_by_subtree = spread_page(products_by_category, _downwards)
-count_by_category = computed(Product, _sold_in_category)
-count_by_subtree = computed(Product, _sold_in_subtree)
+count_by_category = counted(products_by_category)
+count_by_subtree = counted(products_by_subtree)
 
 images_by_product = many(
     ProductImage,

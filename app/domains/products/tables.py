@@ -86,8 +86,7 @@ Index("idx_products_name_id", Product.name.collate("C"), Product.id)
 Index("idx_product_images_primary", ProductImage.product_id, unique=True, postgresql_where=text("is_primary"))
 
 DEPTH = func.count().label("depth")
-PRODUCT_COUNT = func.count().label("product_count")
-"""Aggregates: of the categories above one, and of products."""
+"""An aggregate of the categories above one."""
 
 keep_updated_at(Base, Category, Product)
 

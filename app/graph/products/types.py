@@ -10,6 +10,7 @@ from app.graph.fields import Choice, IntArgument, column, connection, edge
 from app.graph.lazy import OrderItemConnection, ProductStats
 from app.graph.node import Node
 from app.graph.scalars import UUID, DateTime, Decimal
+from app.reads import TOTAL
 
 strawberry.enum(tables.ProductStatus, description="Whether a product is for sale.")
 
@@ -66,7 +67,7 @@ class Category(Node):
         ),
         tables.Category.id,
         "How many products this category has.",
-        take=tables.PRODUCT_COUNT,
+        take=TOTAL,
     )
 
 
