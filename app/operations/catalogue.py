@@ -12,7 +12,7 @@ from sqlalchemy.sql.ddl import ExecutableDDLElement
 
 from app.operations.connect import Connection
 
-# Printed with the schema alone on the search path, and "pretty", so that names are not qualified with it.
+# Printed with the schema first on the search path, and "pretty", so that names are not qualified with it.
 _OBJECTS = """
 WITH extension_object AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
 relation AS (
@@ -85,7 +85,7 @@ class Item:
 
 async def read(connection: Connection, schema: str) -> dict[Item, str]:
     """Every object of a schema with its definition. Call it in a transaction: it sets the search path for the rest."""
-    await connection.execute("SELECT set_config('search_path', quote_ident($1), true)", schema)
+    await _search_in(connection, schema)
     rows = await connection.fetch(_OBJECTS)
     return {Item(row["kind"], row["table"], row["name"]): row["definition"] for row in rows}
 
@@ -96,9 +96,22 @@ async def read_declared(connection: Connection, metadata: MetaData) -> dict[Item
     It makes them all in a schema of their own. Call it in a transaction that is rolled back afterwards.
     """
     schema = f"storegraph_check_{uuid4().hex}"  # two checks at the same time would wait for each other's
-    await connection.execute(f"CREATE SCHEMA {schema}; SET LOCAL search_path TO {schema}")
+    await connection.execute(f"CREATE SCHEMA {schema}")
+    await _search_in(connection, schema)
     await connection.execute(";\n".join(_statements(metadata)))
     return await read(connection, schema)
+
+
+async def _search_in(connection: Connection, schema: str) -> None:
+    """Look names up in a schema, and then where the extensions are, whose operator classes an index can name."""
+    await connection.execute(
+        """
+        SELECT set_config('search_path', concat_ws(', ', quote_ident($1), (
+            SELECT string_agg(DISTINCT extnamespace::regnamespace::text, ', ') FROM pg_extension
+        )), true)
+        """,
+        schema,
+    )
 
 
 def _statements(metadata: MetaData) -> list[str]:

@@ -84,7 +84,7 @@ async def _import_database(
 
 def _checked(file: CsvFile, table: Table) -> CsvFile:
     """The file, if its columns are those of a table: none unknown, and none missing that must be there."""
-    known = [column.name for column in table.columns]
+    known = [column.name for column in table.columns if column.computed is None]
     if unknown := next((column for column in file.columns if column not in known), None):
         raise at_line(file.path, 1, f'{table.name} has no column "{unknown}"; it has {", ".join(known)}')
     for column in table.columns:

@@ -77,6 +77,8 @@ class Order(Base):
 
 Index("idx_orders_user", Order.user_id)
 Index("idx_orders_created_at_id", Order.created_at, Order.id)
+Index("idx_orders_updated_at_id", Order.updated_at, Order.id)
+Index("idx_orders_total_amount_id", Order.total_amount, Order.id)
 Index("idx_orders_user_id_created_at_id", Order.user_id, Order.created_at, Order.id)
 
 

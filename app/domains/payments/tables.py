@@ -62,6 +62,8 @@ class Payment(Base):
 
 Index("idx_payments_order", Payment.order_id)
 Index("idx_payments_created_at_id", Payment.created_at, Payment.id)
+Index("idx_payments_updated_at_id", Payment.updated_at, Payment.id)
+Index("idx_payments_amount_id", Payment.amount, Payment.id)
 
 
 class Refund(Base):

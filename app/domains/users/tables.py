@@ -47,7 +47,10 @@ class User(Base):
 
 # Addresses are unique whatever their case, beside the plain UNIQUE that the guide asks for.
 Index("idx_users_email", func.lower(User.email), unique=True)
+# For lists in order; text sorts by code point (COLLATE "C"), whatever the database's own locale.
+Index("idx_users_email_id", User.email.collate("C"), User.id)
 Index("idx_users_created_at_id", User.created_at, User.id)
+Index("idx_users_updated_at_id", User.updated_at, User.id)
 
 
 class UserProfile(Base):
