@@ -15,6 +15,7 @@ class ErrorCode(StrEnum):
     CONFLICT = "CONFLICT"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     INTERNAL = "INTERNAL"
+    NOT_FOUND = "NOT_FOUND"
     TIMEOUT = "TIMEOUT"
 
 
@@ -28,6 +29,12 @@ class BadUserInputError(AppError):
     """What was asked for is malformed; the message says what and how to mend it."""
 
     code = ErrorCode.BAD_USER_INPUT
+
+
+class NotFoundError(AppError):
+    """What was asked for by its id is not there."""
+
+    code = ErrorCode.NOT_FOUND
 
 
 class ConflictError(AppError):

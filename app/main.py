@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> Starlette:
         lifespan=lifespan,
         routes=[
             Route("/", _root),
-            Route("/graphql", View(schema, graphiql=settings.graphiql)),
+            Route("/graphql", View(schema, settings)),
             Route("/schema.graphql", printed),
             Route("/healthz", _healthz),
             Route("/readyz", _readyz),

@@ -8,12 +8,13 @@ each row carries the key that it answers, so that nothing depends on the order i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     FromClause,
     Numeric,
@@ -36,11 +37,11 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
 from app.database import Databases, Row
-from app.paging import AnyColumn, Order, behind
+from app.filters import Condition, Filter, condition, split
+from app.paging import AnyColumn, Bound, Order, backwards, behind
 from app.settings import DatabaseName
 
 Model = type[DeclarativeBase]
-Condition = ColumnElement[bool]
 Columns = tuple[AnyColumn, ...]
 """What a statement selects. A row holds each under its own name (``key``); uuids and decimals come as text."""
 
@@ -109,7 +110,7 @@ class Read:
     """None for a page of a whole table."""
     body: Body
     order: Order = ()
-    spread: Callable[[ColumnElement[Any]], FromClause] | None = None
+    spread: Callable[..., FromClause] | None = None
     """From one key to the keys, in a column ``id``, whose pages make up its page; ``body`` is of one of those then."""
 
 
@@ -137,20 +138,47 @@ def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) ->
     return Read(page.database, Shape.PAGE, Keys((Uuid(),)), page.body, page.order, over)
 
 
-@cache
-def counted(page: Read) -> Read:
-    """One row for each key of a page read: aggregates, such as ``TOTAL``, of all the rows that it goes through."""
+@lru_cache(maxsize=1024)
+def narrowed(page: Read, where: Filter | None, order: Order, *, by_key: bool) -> Read:
+    """A page read in another order, and of those rows only that a filter finds.
+
+    ``by_key``: where the filter asks for the rows of certain keys, a page of the whole table becomes one of those keys'
+    pages. To go through the table in order would end soon only where those rows are many of it.
+    """
+    belongs, rest = split(where) if by_key and page.keys is None else (None, where)
+
+    def body(*values: ColumnElement[Any]) -> Select[Any]:
+        rows = page.body() if belongs else page.body(*values)
+        if belongs:
+            rows = rows.where(cast("ColumnElement[Any]", belongs.column) == values[0])
+        return rows if rest is None else rows.where(condition(rest))
+
+    return replace(page, body=body, order=order, spread=(lambda: belongs.keys) if belongs else page.spread)
+
+
+@lru_cache(maxsize=1024)
+def counted(page: Read, cap: int | None = None) -> Read:
+    """One row for each key of a page read: ``TOTAL``, the number of the rows that it goes through.
+
+    Beyond ``cap`` no more are counted, and the total is one more than it.
+    """
     keys = page.keys and Keys(page.keys.types, page.keys.arrays, page.keys.width)
-    return Read(page.database, Shape.ONE, keys, partial(_unlimited, page))
+    return Read(page.database, Shape.ONE, keys, partial(_all_of, page, cap))
 
 
-def _unlimited(page: Read, *values: ColumnElement[Any]) -> Select[Any]:
+def _all_of(page: Read, cap: int | None, *values: ColumnElement[Any]) -> Select[Any]:
     if page.spread is None:
-        return page.body(*values)
-    over = page.spread(values[0])
-    # LIMIT NULL limits nothing, but keeps PostgreSQL from reading the whole table for a join.
-    piece = page.body(over.c.id).add_columns(literal_column("1")).limit(literal_column("NULL"))
-    return select().select_from(over.join(piece.correlate(over).lateral("piece"), true()))
+        rows = page.body(*values)
+    else:
+        over = page.spread(*values)
+        # LIMIT NULL limits nothing, but keeps PostgreSQL from reading the whole table for a join.
+        piece = page.body(over.c.id).add_columns(literal_column("1")).limit(literal_column("NULL"))
+        rows = select().select_from(over.join(piece.correlate(over).lateral("piece"), true()))
+    if cap is None:
+        return rows
+    first = rows.add_columns(literal_column("1")).limit(literal_column(str(cap + 1)))
+    keys = (cast("ColumnClause[Any]", value).table for value in values)
+    return select().select_from(first.correlate(*keys).subquery("counted"))
 
 
 def computed(model: Model, body: Body) -> Read:
@@ -190,25 +218,30 @@ class Statement:
 
 @dataclass(frozen=True)
 class Slice:
-    """Which rows of a page read: at most ``limit`` for each key, from the beginning or behind a cursor.
+    """Which rows of a page read: at most ``limit`` for each key, behind one cursor and before another.
 
-    The limit is part of the statement's text, since a plan made for any limit at all is one for a tenth of the table.
+    From the end of the list, the rows come last one first. The limit is part of the statement's text, since a plan made
+    for any limit at all is one for a tenth of the table.
     """
 
     limit: int
-    after: bool = False
+    after: Bound | None = None
+    before: Bound | None = None
+    from_end: bool = False
 
 
 @lru_cache(maxsize=4096)
 def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Statement:
     """The statement of a read for a set of columns; a page read needs a slice.
 
-    Its parameters are ``k0``, ``k1`` … (the keys' arrays), ``after_…`` behind a cursor, and what ``body`` binds.
+    Its parameters are ``k0``, ``k1`` … (the keys' arrays), those of the slice's cursors, and what ``body`` binds.
     """
     if isinstance(read.keys, Match) and read.keys.equals is not None and read.shape is not Shape.PAGE:
         return _compiled(_by_any(read, read.keys.equals, columns))
-    if read.keys is None:
+    if read.keys is None and read.spread is None:
         return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
+    if read.keys is None:
+        return _compiled(_rows_of(read, (), columns, slice_))
     return _compiled(_by_lateral(read, read.keys, columns, slice_))
 
 
@@ -220,15 +253,15 @@ def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
 
 def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
     unnested = _unnested(keys)
-    rows = _rows_of(read, unnested, columns, slice_).correlate(unnested).lateral("t")
+    rows = _rows_of(read, tuple(unnested.c), columns, slice_).correlate(unnested).lateral("t")
     return (
         select(*_echo(keys, unnested), *(rows.c[str(column.key)] for column in columns))
         .select_from(unnested.join(rows, true()))
-        .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(read.order)))
+        .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_))))
     )
 
 
-def _rows_of(read: Read, keys: FromClause, columns: Columns, slice_: Slice | None) -> Select[Any]:
+def _rows_of(read: Read, values: Sequence[ColumnElement[Any]], columns: Columns, slice_: Slice | None) -> Select[Any]:
     """The rows of one key, with what they are sorted by as ``s0``, ``s1`` and so on.
 
     The ORDER BY or LIMIT also keeps PostgreSQL from pulling the subquery up into a join, which for many keys would be a
@@ -236,20 +269,26 @@ def _rows_of(read: Read, keys: FromClause, columns: Columns, slice_: Slice | Non
     """
     selected = [*map(_output, columns), *(sort.key.label(f"s{i}") for i, sort in enumerate(read.order))]
     if read.spread is None:
-        return _limited(read, read.body(*keys.c), slice_).add_columns(*selected)
-    over = read.spread(keys.c.k0)
+        return _limited(read, read.body(*values), slice_).add_columns(*selected)
+    over = read.spread(*values)
     rows = _limited(read, read.body(over.c.id), slice_).add_columns(*selected).correlate(over).lateral("piece")
-    order = (sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(read.order))
+    order = (sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_)))
     merged = select(*rows.c).select_from(over.join(rows, true())).order_by(*order)
     return merged.limit(literal_column(str(slice_.limit))) if slice_ else merged
 
 
 def _limited(read: Read, body: Select[Any], slice_: Slice | None) -> Select[Any]:
     if slice_ and slice_.after:
-        body = body.where(behind(read.order))
-    body = body.order_by(*(sort.directed(sort.key) for sort in read.order))
+        body = body.where(behind(read.order, slice_.after))
+    if slice_ and slice_.before:
+        body = body.where(behind(backwards(read.order), slice_.before))
+    body = body.order_by(*(sort.directed(sort.key) for sort in _direction(read, slice_)))
     limit = slice_.limit if slice_ else 1 if read.shape is Shape.ONE else None
     return body if limit is None else body.limit(literal_column(str(limit)))
+
+
+def _direction(read: Read, slice_: Slice | None) -> Order:
+    return backwards(read.order) if slice_ and slice_.from_end else read.order
 
 
 def _unnested(keys: Keys) -> FromClause:

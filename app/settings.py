@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     graphiql: bool = True
     introspection: bool = True
+    largest_total: int = Field(default=10_000, ge=1, le=1_000_000_000)
 
     pool_size: int = Field(default=10, ge=1, le=1000)
     pool_wait: Seconds = 1.0

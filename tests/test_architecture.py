@@ -26,17 +26,9 @@ from strawberry.types.base import (
 )
 from strawberry.types.field import StrawberryField
 
-from app.graph.fields import (
-    LARGEST_PAGE,
-    Choice,
-    Column,
-    Connection,
-    Edge,
-    Lookup,
-    columns_of,
-    declared,
-    type_of_rows,
-)
+from app.graph.connection import LARGEST_PAGE
+from app.graph.declarations import Choice, Column, Connection, Edge, Lookup, declared
+from app.graph.fields import columns_of, type_of_rows
 from app.graph.schema import build_schema
 from app.paging import AnyColumn
 from app.settings import DATABASE_NAMES
@@ -92,10 +84,19 @@ ARROW: dict[str, tuple[str, ...]] = {
     "app.errors": (),
     "app.database": ("app.errors", "app.settings"),
     "app.paging": ("app.database", "app.errors"),
-    "app.reads": ("app.paging", "app.database", "app.errors", "app.settings"),
-    "app.domains": ("app.reads", "app.paging", "app.database", "app.errors", "app.settings"),
+    "app.filters": ("app.paging", "app.database", "app.errors"),
+    "app.reads": ("app.filters", "app.paging", "app.database", "app.errors", "app.settings"),
+    "app.domains": ("app.reads", "app.filters", "app.paging", "app.database", "app.errors", "app.settings"),
     "app.operations": ("app.domains", "app.database", "app.errors", "app.settings"),
-    "app.graph": ("app.domains", "app.reads", "app.paging", "app.database", "app.errors", "app.settings"),
+    "app.graph": (
+        "app.domains",
+        "app.reads",
+        "app.filters",
+        "app.paging",
+        "app.database",
+        "app.errors",
+        "app.settings",
+    ),
     "app.main": ("app.graph", "app.database", "app.errors", "app.settings"),
     "app.serving": ("app.main", "app.errors", "app.settings"),
     "app.demo": ("app.serving", "app.main", "app.operations", "app.errors", "app.settings"),
@@ -125,7 +126,7 @@ def test_domains_have_the_same_files() -> None:
     files = {name: {path.name for path in (APP / "domains" / name).glob("*.py")} for name in DATABASE_NAMES}
     assert set(map(frozenset, files.values())) == {frozenset({"__init__.py", "tables.py", "reads.py"})}
     graph = {name: {path.name for path in (APP / "graph" / name).glob("*.py")} for name in DATABASE_NAMES}
-    assert set(map(frozenset, graph.values())) == {frozenset({"__init__.py", "types.py", "query.py"})}
+    assert set(map(frozenset, graph.values())) == {frozenset({"__init__.py", "inputs.py", "types.py", "query.py"})}
 
 
 @pytest.mark.parametrize("number", range(len(DATABASE_NAMES)))
@@ -141,7 +142,7 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
     module, imported = name_of(path), list(imports_of(path))
     if not under(module, "app.graph"):
         assert [name for name in imported if under(name, "strawberry", "graphql")] == []
-    places = ("app.domains", "app.database", "app.reads", "app.paging", "app.operations")
+    places = ("app.domains", "app.database", "app.reads", "app.filters", "app.paging", "app.operations")
     if not under(module, *places):
         assert [name for name in imported if under(name, "sqlalchemy", "asyncpg")] == []
     words = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}

@@ -2,6 +2,7 @@
 ``totalCount``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
@@ -12,17 +13,23 @@ from graphql.execution.collect_fields import FieldDetails, FragmentDetails, coll
 from graphql.execution.values import VariableValues
 
 from app.database import Row
+from app.errors import BadUserInputError
 from app.graph.context import Info
-from app.paging import Order, encode_cursor
+from app.paging import Cursors, Place
+from app.reads import Slice
 
 T = TypeVar("T")
+DEFAULT_PAGE = 20
+LARGEST_PAGE = 100
 
 
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
     has_next_page: bool = strawberry.field(description="Whether the list goes on behind this page.")
     has_previous_page: bool = strawberry.field(description="Whether there is something before this page.")
-    start_cursor: str | None = strawberry.field(description="The cursor of the first edge; null on an empty page.")
+    start_cursor: str | None = strawberry.field(
+        description="The cursor of the first edge, to pass as `before` for the page before; null on an empty page."
+    )
     end_cursor: str | None = strawberry.field(
         description="The cursor of the last edge, to pass as `after` for the next page; null on an empty page."
     )
@@ -31,7 +38,7 @@ class PageInfo:
 @strawberry.type(description="One object of a page, and its place in the list.")
 class Edge(Generic[T]):
     node: T = strawberry.field(description="The object.")
-    cursor: str = strawberry.field(description="Its place in the list: opaque, for `after`.")
+    cursor: str = strawberry.field(description="Its place in the list in this order: opaque, for `after` or `before`.")
 
 
 @strawberry.type(description="A page of a list.")
@@ -40,12 +47,74 @@ class Connection(Generic[T]):
     nodes: list[T] = strawberry.field(description="The objects of this page.")
     page_info: PageInfo = strawberry.field(description="Where this page stands in the list.")
     total_count: int = strawberry.field(
-        description="How many objects the whole list has. Counted only when selected, with a statement of its own."
+        description="How many objects the whole list has, after `where` and `search`. Counted only when selected, with "
+        "a statement of its own, and up to 10,000 unless the server is set otherwise: one more than that means more."
     )
 
 
 @dataclass(frozen=True)
-class Place:
+class Window:
+    """Which part of a list was asked for: ``size`` rows, from its beginning or its end, between two cursors."""
+
+    size: int
+    from_end: bool
+    after: Place | None
+    before: Place | None
+
+    @classmethod
+    def asked(cls, arguments: Mapping[str, Any], cursors: Cursors) -> "Window":
+        """The part that a field's arguments ask for.
+
+        ``before`` alone asks for what comes right before it. Both cursors can be given, as section 4.3 of the Relay
+        specification has it.
+
+        Raises:
+            BadUserInputError: a page too large or too small, two sizes, or a cursor of another list or order.
+        """
+        given = {
+            name: arguments[name] for name in ("first", "after", "last", "before") if arguments.get(name) is not None
+        }
+        if "first" in given and "last" in given:
+            raise BadUserInputError("Give first or last, not both.")
+        for name in {"first", "last"} & given.keys():
+            if not 1 <= given[name] <= LARGEST_PAGE:
+                raise BadUserInputError(f"{name} must be from 1 to {LARGEST_PAGE}.")
+        places = {name: cursors.decode(given[name], name) for name in ("after", "before") if name in given}
+        return cls(
+            given.get("first", given.get("last", DEFAULT_PAGE)),
+            "last" in given or ("before" in given and not {"first", "after"} & given.keys()),
+            places.get("after"),
+            places.get("before"),
+        )
+
+    @property
+    def slice_(self) -> Slice:
+        """What to read: one row more than asked for, which tells whether the list goes on."""
+        after, before = (place and place.bound(name) for name, place in self._places)
+        return Slice(self.size + 1, after, before, self.from_end)
+
+    def parameters(self, cursors: Cursors) -> dict[str, object]:
+        """The values of the slice's parameters."""
+        values: dict[str, object] = {}
+        for name, place in self._places:
+            values |= place.parameters(name, cursors.order) if place else {}
+        return values
+
+    def page(self, rows: list[Row], cursors: Cursors, total_count: int | None) -> "Page":
+        """The page that the rows of ``slice_`` make."""
+        goes_on = len(rows) > self.size
+        nodes = rows[: self.size]
+        if self.from_end:
+            return Page(nodes[::-1], cursors, self.before is not None, goes_on or self.after is not None, total_count)
+        return Page(nodes, cursors, goes_on or self.before is not None, self.after is not None, total_count)
+
+    @property
+    def _places(self) -> tuple[tuple[str, Place | None], ...]:
+        return ("after", self.after), ("before", self.before)
+
+
+@dataclass(frozen=True)
+class RowEdge:
     """What an ``Edge`` is resolved from."""
 
     node: Row
@@ -57,14 +126,14 @@ class Page:
     """What a ``Connection`` is resolved from: the rows of a page, where anything of it but the total was selected."""
 
     nodes: list[Row]
-    order: Order
+    cursors: Cursors
     has_next_page: bool = False
     has_previous_page: bool = False
     total_count: int | None = None
 
     @cached_property
-    def edges(self) -> list[Place]:
-        return [Place(row, encode_cursor(self.order, row)) for row in self.nodes]
+    def edges(self) -> list[RowEdge]:
+        return [RowEdge(row, self.cursors.encode(row)) for row in self.nodes]
 
     @property
     def page_info(self) -> "Page":
@@ -72,11 +141,11 @@ class Page:
 
     @property
     def start_cursor(self) -> str | None:
-        return encode_cursor(self.order, self.nodes[0]) if self.nodes else None
+        return self.cursors.encode(self.nodes[0]) if self.nodes else None
 
     @property
     def end_cursor(self) -> str | None:
-        return encode_cursor(self.order, self.nodes[-1]) if self.nodes else None
+        return self.cursors.encode(self.nodes[-1]) if self.nodes else None
 
 
 def selected(info: Info) -> set[str]:

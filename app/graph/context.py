@@ -13,7 +13,7 @@ from app.database import Databases, Row
 from app.reads import Columns, Read, Slice, fetch
 
 Place = tuple[str, ...]
-"""Where a field stands in the answer: its path without the numbers in lists."""
+"""Where a field stands in the answer: its path without the numbers in lists, each step with its parent's type."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ class Loaders:
 class Context:
     """One for each operation."""
 
-    def __init__(self, databases: Databases, viewer: str | None = None) -> None:
+    def __init__(self, databases: Databases, largest_total: int, viewer: str | None = None) -> None:
         self.databases = databases
         self.loaders = Loaders(databases)
+        self.largest_total = largest_total
+        """Up to where a ``totalCount`` counts."""
         self.viewer = viewer
         """The uuid of the user who asks; None for somebody who is not signed in."""
 
@@ -71,6 +73,7 @@ def place_of(info: Info) -> Place:
     step: Path | None = info.path
     while step is not None:
         if isinstance(step.key, str):
-            names.append(step.key)
+            # Below an interface, fields of different types can have one name.
+            names.append(f"{step.typename}.{step.key}")
         step = step.prev
     return tuple(names)

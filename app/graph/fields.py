@@ -1,91 +1,43 @@
-"""The ways to declare a field of the read model: ``column``, ``edge`` and ``connection``; ``lookup`` for the root.
+"""The ways to declare a field of the read model: ``column``, ``edge`` and ``connection``; for the root ``lookup``,
+``node`` and ``nodes``.
 
-A declaration is data: which column of the type's own row, or which read by which key, answers the field. It stands in
-the field's ``metadata["declared"]``, where any executor finds it. The field classes here execute it with the
-operation's dataloaders. A declared field's type is its annotation.
+Each makes a field of a declaration (declarations.py), and the field's class executes it with the operation's
+dataloaders. A declared field's type is its annotation.
 """
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from hashlib import blake2b
 from typing import Any, cast
 
-import strawberry
-from strawberry.annotation import StrawberryAnnotation
-from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.base import StrawberryContainer, get_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 from strawberry.utils.str_converters import to_camel_case
 
 from app.database import Row
-from app.errors import BadUserInputError
-from app.graph.connection import Page, selected
+from app.errors import BadUserInputError, NotFoundError
+from app.graph.connection import LARGEST_PAGE, Window, selected
 from app.graph.context import Ask, Info, place_of
-from app.graph.node import decode_id, encode_id
-from app.paging import AnyColumn, decode_cursor
-from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, Shape, Slice, counted
-
-DEFAULT_PAGE = 20
-LARGEST_PAGE = 100
-
-
-@dataclass(frozen=True)
-class Column:
-    """A value of the type's own row. ``is_id``: the row's key, shown as a global id."""
-
-    column: AnyColumn
-    is_id: bool = False
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A boolean argument that decides between two reads of the same shape."""
-
-    argument: str
-    default: bool
-    description: str
-    yes: Read
-    no: Read
-
-
-@dataclass(frozen=True)
-class IntArgument:
-    """An argument that is a parameter of the read; NULL where it is not given."""
-
-    name: str
-    least: int
-    description: str
-
-
-@dataclass(frozen=True)
-class Edge:
-    """Another row, or a list of rows, or one value of another row (``take``), found by columns of one's own row."""
-
-    read: Read | Choice
-    via: Columns
-    take: AnyColumn | None = None
-    argument: IntArgument | None = None
-
-
-@dataclass(frozen=True)
-class Connection:
-    """A page of the rows found by columns of one's own row; of all rows where ``via`` is empty."""
-
-    read: Read | Choice
-    via: Columns
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """A row found by an argument of the root: exactly one of these, each with the read that it is the key of."""
-
-    by: Mapping[str, Read]
-
-
-Declared = Column | Edge | Connection | Lookup
+from app.graph.declarations import (
+    LONGEST_SEARCH,
+    Choice,
+    Column,
+    Connection,
+    Declared,
+    Edge,
+    IntArgument,
+    Lookup,
+    Nodes,
+    arguments_of,
+    declared,
+)
+from app.graph.inputs import filter_of, order_of, storable
+from app.graph.node import NodeRow, decode_global_id, decode_id, encode_id
+from app.paging import AnyColumn, Cursors, Order
+from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, Shape, counted, narrowed
 
 
 def column(column: AnyColumn, description: str, *, is_id: bool = False) -> Any:  # Any: see `_field`
@@ -105,9 +57,17 @@ def edge(
     return _field(EdgeField, Edge(read, _tuple(via), take, argument), description)
 
 
-def connection(read: Read | Choice, description: str, via: AnyColumn | Columns = ()) -> Any:
+def connection(
+    read: Read | Choice,
+    description: str,
+    via: AnyColumn | Columns = (),
+    *,
+    where: object = None,
+    order_by: object = None,
+    search: Read | None = None,
+) -> Any:
     """A page of the rows whose key stands in ``via``, or of the whole table."""
-    return _field(ConnectionField, Connection(read, _tuple(via)), description)
+    return _field(ConnectionField, Connection(read, _tuple(via), where, order_by, search), description)
 
 
 def lookup(description: str, **by: Read) -> Any:
@@ -115,45 +75,25 @@ def lookup(description: str, **by: Read) -> Any:
     return _field(LookupField, Lookup(by), description)
 
 
-def declared(field: StrawberryField) -> Declared | None:
-    """The declaration of a field; None for an ordinary one."""
-    return field.metadata.get("declared")
+def node(reads: Mapping[type, Read], description: str) -> Any:
+    """The object with a global id, of any of these types."""
+    return _field(NodeField, Nodes(reads, many=False), description)
+
+
+def nodes(reads: Mapping[type, Read], description: str) -> Any:
+    """The objects with these global ids, of any of these types, in the order of the ids."""
+    return _field(NodeField, Nodes(reads, many=True), description)
 
 
 def _field(kind: "type[ColumnField | LoadedField]", declaration: Declared, description: str) -> Any:
     # Any, as strawberry.field() itself has it: to a type checker the class attribute is of the annotated type.
     field = kind(description=description, metadata={"declared": declaration})
-    field.arguments = _arguments(declaration)
+    field.arguments = arguments_of(declaration)
     return field
 
 
 def _tuple(via: AnyColumn | Columns) -> Columns:
     return via if isinstance(via, tuple) else (via,)
-
-
-def _arguments(declaration: Declared) -> list[StrawberryArgument]:
-    arguments: list[StrawberryArgument] = []
-    if isinstance(declaration, Connection):
-        arguments += [
-            _argument("first", int, f"How many objects, 1 to {LARGEST_PAGE}; {DEFAULT_PAGE} if not given."),
-            _argument("after", str, "Go on behind this cursor of the same list."),
-        ]
-    if isinstance(declaration, Edge | Connection) and isinstance(choice := declaration.read, Choice):
-        arguments.append(_argument(choice.argument, bool, choice.description, default=choice.default))
-    if isinstance(declaration, Edge) and declaration.argument:
-        arguments.append(_argument(declaration.argument.name, int, declaration.argument.description))
-    if isinstance(declaration, Lookup):
-        for name in declaration.by:
-            kind, text = (strawberry.ID, "An id or a UUID.") if name == "id" else (str, f"The {name}, whole.")
-            arguments.append(_argument(name, kind, text, required=len(declaration.by) == 1))
-    return arguments
-
-
-def _argument(
-    name: str, type_: object, description: str, *, default: object = strawberry.UNSET, required: bool = False
-) -> StrawberryArgument:
-    annotation = StrawberryAnnotation(type_ if required else cast("Any", type_) | None)
-    return StrawberryArgument(name, None, annotation, default=default, description=description)
 
 
 @cache
@@ -171,10 +111,10 @@ def columns_of(type_: type) -> Columns:
     return tuple(columns.values())
 
 
-@cache
-def _with_cursor(columns: Columns, read: Read) -> Columns:
+@lru_cache(maxsize=1024)
+def _with_cursor(columns: Columns, order: Order) -> Columns:
     """The columns, and those that a cursor is made of."""
-    named = {str(column.key): column for column in columns} | {sort.name: sort.column for sort in read.order}
+    named = {str(column.key): column for column in columns} | {sort.name: sort.column for sort in order}
     return tuple(named.values())
 
 
@@ -259,41 +199,77 @@ class LookupField(LoadedField):
             raise BadUserInputError(f"Give exactly one of {' and '.join(declaration.by)}.")
         [(name, value)] = given.items()
         type_ = type_of_rows(self)
-        value = decode_id(value, type_.__name__) if name == "id" else _storable(name, value)
+        value = decode_id(value, type_.__name__) if name == "id" else storable(value, name)
         rows = await info.context.loaders.rows(place_of(info), Ask(declaration.by[name], columns_of(type_)), value)
         return rows[0] if rows else None
+
+
+class NodeField(LoadedField):
+    async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
+        declaration = cast("Nodes", declared(self))
+        if not declaration.many:
+            return await self._find(info, declaration, arguments["id"])
+        if len(arguments["ids"]) > LARGEST_PAGE:
+            raise BadUserInputError(f"ids takes up to {LARGEST_PAGE}.")
+        # Each is awaited by graphql-core for itself: one that fails leaves a null and an error at its own place.
+        return [self._find(info, declaration, node_id) for node_id in arguments["ids"]]
+
+    async def _find(self, info: Info, declaration: Nodes, node_id: str) -> NodeRow:
+        named, uuid = decode_global_id(node_id) or ("", "")
+        type_ = next((type_ for type_ in declaration.reads if type_.__name__ == named), None)
+        if type_ is None:
+            raise BadUserInputError("This is no global id: pass what a field called id returned.")
+        ask = Ask(declaration.reads[type_], columns_of(type_))
+        rows = await info.context.loaders.rows(place_of(info), ask, uuid)
+        if not rows:
+            raise NotFoundError(f"There is no {named} with this id.")
+        return NodeRow(named, rows[0])
 
 
 class ConnectionField(LoadedField):
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         declaration = cast("Connection", declared(self))
-        read = _chosen(declaration.read, arguments)
-        size, after = _page_size(arguments), arguments.get("after")
-        position = decode_cursor(read.order, after) if after is not None else {}
+        text = _search_of(arguments)
+        read = declaration.search if text and declaration.search else _chosen(declaration.read, arguments)
+        where, values = filter_of(arguments.get("where"))
+        order = order_of(arguments.get("order_by"), read.order)
+        # An order by rank is another one for each text.
+        cursors = Cursors(order, _digest(text) if text and order == read.order else "")
+        window = Window.asked(arguments, cursors)
+        if text:
+            values["search"] = text
+        read = narrowed(read, where, order, by_key=text is None)
         key = key_of(source, declaration.via)
         names, place = selected(info), place_of(info)
 
         async def rows() -> list[Row]:
             if names <= {"totalCount", "__typename"}:
                 return []
-            slice_ = Slice(size + 1, after is not None)  # one more tells whether there is a next page
-            ask = Ask(read, _with_cursor(columns_of(type_of_rows(self)), read), tuple(position.items()), slice_)
+            columns = _with_cursor(columns_of(type_of_rows(self)), order)
+            ask = Ask(read, columns, tuple((values | window.parameters(cursors)).items()), window.slice_)
             return await info.context.loaders.rows(place, ask, key)
 
         async def total() -> int | None:
             if "totalCount" not in names:
                 return None
-            [row] = await info.context.loaders.rows(place, Ask(counted(read), (TOTAL,)), key)
+            ask = Ask(counted(read, info.context.largest_total), (TOTAL,), tuple(values.items()))
+            [row] = await info.context.loaders.rows(place, ask, key)
             return row["total"]
 
         found, total_count = await asyncio.gather(rows(), total())
-        return Page(found[:size], read.order, len(found) > size, after is not None, total_count)
+        return window.page(found, cursors, total_count)
 
 
-def _storable(name: str, text: str) -> str:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise BadUserInputError(f"{name} has a character that no text can have.")
-    return text
+def _search_of(arguments: Mapping[str, Any]) -> str | None:
+    """The text to look for; a blank one, as an empty box on a page sends it, is none."""
+    text = storable(arguments.get("search") or "", "search").strip()
+    if len(text) > LONGEST_SEARCH:
+        raise BadUserInputError(f"search takes up to {LONGEST_SEARCH} characters.")
+    return text or None
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def _chosen(read: Read | Choice, arguments: Mapping[str, Any]) -> Read:
@@ -311,12 +287,3 @@ def _parameters(declaration: Edge, arguments: Mapping[str, Any]) -> tuple[tuple[
     if value is not None and value < argument.least:
         raise BadUserInputError(f"{to_camel_case(argument.name)} must be at least {argument.least}.")
     return ((argument.name, value),)
-
-
-def _page_size(arguments: Mapping[str, Any]) -> int:
-    first = arguments.get("first")
-    if first is None:
-        return DEFAULT_PAGE
-    if not 1 <= first <= LARGEST_PAGE:
-        raise BadUserInputError(f"first must be from 1 to {LARGEST_PAGE}.")
-    return first

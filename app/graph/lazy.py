@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 if TYPE_CHECKING:
+    from app.graph.orders.inputs import OrderOrderBy as OrderOrderBy
+    from app.graph.orders.inputs import OrderWhere as OrderWhere
     from app.graph.orders.types import OrderConnection as OrderConnection
     from app.graph.orders.types import OrderItemConnection as OrderItemConnection
     from app.graph.orders.types import ProductStats as ProductStats
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from app.graph.payments.types import Payment as Payment
 else:
     _ORDERS = strawberry.lazy("app.graph.orders.types")
+    _ORDERS_INPUTS = strawberry.lazy("app.graph.orders.inputs")
+    OrderOrderBy = Annotated["OrderOrderBy", _ORDERS_INPUTS]
+    OrderWhere = Annotated["OrderWhere", _ORDERS_INPUTS]
     OrderConnection = Annotated["OrderConnection", _ORDERS]
     OrderItemConnection = Annotated["OrderItemConnection", _ORDERS]
     ProductStats = Annotated["ProductStats", _ORDERS]

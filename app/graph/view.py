@@ -14,6 +14,7 @@ from strawberry.asgi import GraphQL
 
 from app.graph.context import Context
 from app.graph.schema import Schema
+from app.settings import Settings
 
 FIRST_QUERY = """\
 # The newest orders, from four databases. Ctrl-Enter runs it.
@@ -42,13 +43,14 @@ _WITHOUT_CDN = Path(__file__).with_name("without_cdn.html")
 
 
 class View(GraphQL[Context, None]):
-    """The endpoint. ``graphiql``: whether a browser that opens it gets the page."""
+    """The endpoint, as the settings say."""
 
-    def __init__(self, schema: Schema, *, graphiql: bool) -> None:
-        super().__init__(schema, graphql_ide="graphiql" if graphiql else None, subscription_protocols=())
+    def __init__(self, schema: Schema, settings: Settings) -> None:
+        super().__init__(schema, graphql_ide="graphiql" if settings.graphiql else None, subscription_protocols=())
+        self._settings = settings
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        return Context(request.app.state.databases)
+        return Context(request.app.state.databases, self._settings.largest_total)
 
     def parse_json(self, data: str | bytes) -> Any:  # Any, as in the base class: what it returns is looked at there
         """Refuse what the base class would fail on: bytes that are no text, and JSON that is no object."""

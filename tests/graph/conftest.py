@@ -21,11 +21,12 @@ class Gateway:
     """The schema over four pools. ``statements`` holds what the latest query sent to which database."""
 
     databases: Databases
+    largest_total: int = 10_000
     statements: list[tuple[DatabaseName, str]] = field(default_factory=list[tuple[DatabaseName, str]])
 
     async def execute(self, query: str, *, viewer: str | None = None, **variables: Any) -> ExecutionResult:
         self.statements.clear()
-        result = await SCHEMA.execute(query, variables, Context(self.databases, viewer))
+        result = await SCHEMA.execute(query, variables, Context(self.databases, self.largest_total, viewer))
         assert isinstance(result, ExecutionResult)
         return result
 
@@ -53,7 +54,7 @@ class Gateway:
 async def gateway_of(settings: Settings) -> AsyncGenerator[Gateway]:
     statements: list[tuple[DatabaseName, str]] = []
     async with Databases.opened(settings, lambda name, sql: statements.append((name, sql))) as databases:
-        yield Gateway(databases, statements)
+        yield Gateway(databases, statements=statements)
 
 
 @pytest.fixture

@@ -72,13 +72,13 @@ async def test_exactly_one_argument(gateway: Gateway, arguments: str) -> None:
 async def test_a_malformed_id_is_refused_before_any_statement(gateway: Gateway, text: str) -> None:
     data, errors = await gateway.refuse("query($id: ID!) { user(id: $id) { uuid } }", id=text)
     assert data == {"user": None}
-    assert errors == [(["user"], "BAD_USER_INPUT", "This is neither an id nor a UUID.")]
+    assert errors == [(["user"], "BAD_USER_INPUT", "id is neither an id nor a UUID.")]
     assert gateway.statements == []
 
 
 async def test_the_id_of_another_type_is_refused(gateway: Gateway) -> None:
     _, errors = await gateway.refuse("query($id: ID!) { user(id: $id) { uuid } }", id=encode_id("Order", str(uuid4())))
-    assert errors == [(["user"], "BAD_USER_INPUT", "This is the id of another type than User.")]
+    assert errors == [(["user"], "BAD_USER_INPUT", "id is the id of another type than User.")]
 
 
 @pytest.mark.parametrize("argument", ["email", "sku"])

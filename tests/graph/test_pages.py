@@ -133,6 +133,7 @@ def _cursor(*document: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 
 
+CURSOR_ERROR = "after is not a cursor of this list in this order: pass one that it returned."
 ORDERS = "-orders.created_at,-orders.id"
 SOME_ID = "00000000-0000-7000-8000-000000000000"
 MALFORMED = [
@@ -179,7 +180,7 @@ async def test_the_longest_name_has_a_cursor(gateway: Gateway, make: Make, chara
 async def test_a_malformed_cursor_is_refused_before_any_statement(gateway: Gateway, cursor: str) -> None:
     data, errors = await gateway.refuse("query($c: String) { orders(after: $c) { nodes { uuid } } }", c=cursor)
     assert data == {"orders": None}
-    assert errors == [(["orders"], "BAD_USER_INPUT", "after is not a cursor of this list: pass one that it returned.")]
+    assert errors == [(["orders"], "BAD_USER_INPUT", CURSOR_ERROR)]
     assert gateway.statements == []
 
 

@@ -12,6 +12,7 @@ payment_by_id = one(Payment, equal(Payment.id))
 payments = page(Payment, None, descending(Payment.created_at, Payment.id))
 payments_by_order = many(Payment, equal(Payment.order_id), ascending(Payment.created_at, Payment.id))
 
+refund_by_id = one(Refund, equal(Refund.id))
 refunds_by_payment = many(Refund, equal(Refund.payment_id), ascending(Refund.created_at, Refund.id))
 
 

@@ -4,10 +4,16 @@ import strawberry
 
 from app.domains.orders import reads
 from app.graph.fields import connection, lookup
+from app.graph.orders.inputs import OrderOrderBy, OrderWhere
 from app.graph.orders.types import Order, OrderConnection
 
 
 @strawberry.type
 class OrdersQuery:
     order: Order | None = lookup("An order.", id=reads.order_by_id)
-    orders: OrderConnection | None = connection(reads.orders, "All orders, newest first.")
+    orders: OrderConnection | None = connection(
+        reads.orders,
+        "All orders, newest first unless `orderBy` is given.",
+        where=OrderWhere,
+        order_by=OrderOrderBy,
+    )

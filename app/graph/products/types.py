@@ -6,9 +6,11 @@ from app.domains.orders import reads as order_reads
 from app.domains.products import reads as product_reads
 from app.domains.products import tables
 from app.graph.connection import Connection
-from app.graph.fields import Choice, IntArgument, column, connection, edge
+from app.graph.declarations import Choice, IntArgument
+from app.graph.fields import column, connection, edge
 from app.graph.lazy import OrderItemConnection, ProductStats
 from app.graph.node import Node
+from app.graph.products.inputs import ProductOrderBy, ProductWhere
 from app.graph.scalars import UUID, DateTime, Decimal
 from app.reads import TOTAL
 
@@ -54,8 +56,10 @@ class Category(Node):
             yes=product_reads.products_by_subtree,
             no=product_reads.products_by_category,
         ),
-        "The products of this category, by name.",
+        "The products of this category, by name unless `orderBy` is given.",
         via=tables.Category.id,
+        where=ProductWhere,
+        order_by=ProductOrderBy,
     )
     product_count: int = edge(
         Choice(

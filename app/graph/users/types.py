@@ -7,7 +7,7 @@ from app.domains.users import reads as user_reads
 from app.domains.users import tables
 from app.graph.connection import Connection
 from app.graph.fields import column, connection, edge
-from app.graph.lazy import OrderConnection, UserOrderStats
+from app.graph.lazy import OrderConnection, OrderOrderBy, OrderWhere, UserOrderStats
 from app.graph.node import Node
 from app.graph.scalars import UUID, DateTime
 
@@ -28,7 +28,11 @@ class User(Node):
     updated_at: DateTime = column(tables.User.updated_at, "When it last changed.")
     profiles: list["UserProfile"] = edge(user_reads.profiles_by_user, tables.User.id, "The addresses, oldest first.")
     orders: OrderConnection | None = connection(
-        order_reads.orders_by_user, "The user's orders, newest first.", via=tables.User.id
+        order_reads.orders_by_user,
+        "The user's orders, newest first unless `orderBy` is given.",
+        via=tables.User.id,
+        where=OrderWhere,
+        order_by=OrderOrderBy,
     )
     order_stats: UserOrderStats | None = edge(
         order_reads.stats_by_user,
