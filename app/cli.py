@@ -211,6 +211,24 @@ def seed(
     _print_summary(asyncio.run(seeding.seed(load_settings(), orders=orders, seed=seed, until=last)), as_json)
 
 
+@db.command("refresh-stats")
+def refresh_stats(as_json: Json = False) -> None:
+    """Count the sales of products anew. Readers go on meanwhile; a refresh that is running is waited for."""
+    from app.operations import statistics
+
+    url = load_settings().orders_database_url
+    done = asyncio.run(
+        statistics.refresh_stats(url, lambda: progress.print("another refresh is running; waiting for its end"))
+    )
+    if as_json:
+        print(json.dumps(asdict(done) | {"refreshed_at": done.refreshed_at.isoformat()}))
+    else:
+        print(
+            f"refreshed at {done.refreshed_at.isoformat(timespec='seconds')} in {done.seconds:.1f} s: "
+            f"{done.products:,} products sold"
+        )
+
+
 @partitions.command("ensure")
 def ensure_partitions(
     first: Annotated[
