@@ -1,4 +1,4 @@
-"""Keyset pages as data: the order of a list, the place in it that a cursor names, and the condition that goes on there.
+"""Keyset pages as data: the order of a list, the place in it that a cursor names, and the condition that goes on.
 
 A page never skips rows by counting them: it starts behind the last row of the one before, found by its sort columns.
 """
@@ -128,8 +128,8 @@ def behind(order: Order, bound: Bound) -> ColumnElement[bool]:
     """The condition of rows behind the cursor.
 
     The leading column's bound is said apart, since PostgreSQL prunes partitions by it, and finds its place in an index
-    of the leading column alone. Where all columns go one way and none is NULL, the rest is one comparison of rows,
-    which an index over all of them answers at once.
+    of that column alone. Where all columns go one way and none can be NULL, the rest is one comparison of rows, which
+    an index over all of them answers at once.
     """
     values = [bindparam(bound.parameter(sort), required=False, type_=sort.column.type) for sort in order]
     terms = list(zip(order, values, bound.nulls, strict=True))
@@ -165,7 +165,7 @@ def _beyond(sort: Sort, value: ColumnElement[Any], is_null: bool) -> ColumnEleme
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a cursor stands in an order: the value of each sort column, None for NULL."""
 
     values: tuple[object, ...]
@@ -192,13 +192,13 @@ class Cursors:
     scope: str = ""
 
     def encode(self, row: Row) -> str:
-        """The name of a row's place. The row holds the value of each sort column by its name."""
+        """The name of a row's position. The row holds the value of each sort column by its name."""
         values = [_to_json(row[sort.name]) for sort in self.order]
         text = json.dumps([CURSOR_VERSION, self._signature, *values], separators=(",", ":"), ensure_ascii=False)
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
-    def decode(self, cursor: str, argument: str) -> Place:
-        """The place that a cursor names.
+    def decode(self, cursor: str, argument: str) -> Position:
+        """The position that a cursor names.
 
         Raises:
             BadUserInputError: it is no cursor, or one of another order. The message names the argument.
@@ -211,7 +211,7 @@ class Cursors:
             if version != CURSOR_VERSION or signature != self._signature:
                 raise ValueError
             pairs = zip(self.order, values, strict=True)
-            return Place(tuple(_from_json(sort, value) for sort, value in pairs))
+            return Position(tuple(_from_json(sort, value) for sort, value in pairs))
         except (ValueError, TypeError, OverflowError, RecursionError):  # json's and base64's own are ValueErrors
             message = f"{argument} is not a cursor of this list in this order: pass one that it returned."
             raise BadUserInputError(message) from None

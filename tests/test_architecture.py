@@ -36,7 +36,10 @@ from app.settings import DATABASE_NAMES
 ROOT = Path(__file__).parent.parent
 APP = ROOT / "app"
 MODULES = sorted(APP.rglob("*.py"))
-SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "migrations").rglob("*.py"))]
+SOURCES = [
+    *MODULES,
+    *(path for folder in ("bench", "migrations", "tests") for path in sorted((ROOT / folder).rglob("*.py"))),
+]
 
 SCHEMA = build_schema()._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's own, to walk through
 TYPES = [type_ for type_ in SCHEMA.type_map.values() if not is_introspection_type(type_)]

@@ -15,7 +15,7 @@ from graphql.execution.values import VariableValues
 from app.database import Row
 from app.errors import BadUserInputError
 from app.graph.context import Info
-from app.paging import Cursors, Place
+from app.paging import Cursors, Position
 from app.reads import Slice
 
 T = TypeVar("T")
@@ -58,8 +58,8 @@ class Window:
 
     size: int
     from_end: bool
-    after: Place | None
-    before: Place | None
+    after: Position | None
+    before: Position | None
 
     @classmethod
     def asked(cls, arguments: Mapping[str, Any], cursors: Cursors) -> "Window":
@@ -79,25 +79,25 @@ class Window:
         for name in {"first", "last"} & given.keys():
             if not 1 <= given[name] <= LARGEST_PAGE:
                 raise BadUserInputError(f"{name} must be from 1 to {LARGEST_PAGE}.")
-        places = {name: cursors.decode(given[name], name) for name in ("after", "before") if name in given}
+        positions = {name: cursors.decode(given[name], name) for name in ("after", "before") if name in given}
         return cls(
             given.get("first", given.get("last", DEFAULT_PAGE)),
             "last" in given or ("before" in given and not {"first", "after"} & given.keys()),
-            places.get("after"),
-            places.get("before"),
+            positions.get("after"),
+            positions.get("before"),
         )
 
     @property
     def slice_(self) -> Slice:
         """What to read: one row more than asked for, which tells whether the list goes on."""
-        after, before = (place and place.bound(name) for name, place in self._places)
+        after, before = (position and position.bound(name) for name, position in self._positions)
         return Slice(self.size + 1, after, before, self.from_end)
 
     def parameters(self, cursors: Cursors) -> dict[str, object]:
         """The values of the slice's parameters."""
         values: dict[str, object] = {}
-        for name, place in self._places:
-            values |= place.parameters(name, cursors.order) if place else {}
+        for name, position in self._positions:
+            values |= position.parameters(name, cursors.order) if position else {}
         return values
 
     def page(self, rows: list[Row], cursors: Cursors, total_count: int | None) -> "Page":
@@ -109,7 +109,7 @@ class Window:
         return Page(nodes, cursors, goes_on or self.before is not None, self.after is not None, total_count)
 
     @property
-    def _places(self) -> tuple[tuple[str, Place | None], ...]:
+    def _positions(self) -> tuple[tuple[str, Position | None], ...]:
         return ("after", self.after), ("before", self.before)
 
 

@@ -47,7 +47,13 @@ class Tree:
 def trees(draw: st.DrawFn) -> tuple[list[int | None], list[str], set[int], list[int]]:
     size = draw(st.integers(1, 12))
     parents = [None, *(draw(st.none() | st.integers(0, i - 1)) for i in range(1, size))]
-    names = draw(st.lists(st.sampled_from(["a", "B", "é", "Z", "zz", "a b", "ab"]), min_size=size, max_size=size))
+    names = draw(
+        st.lists(
+            st.sampled_from(["a", "B", "é", "Z", "zz", "a b", "ab", "a\x01", "\U0001f600", "\uffee"]),
+            min_size=size,
+            max_size=size,
+        )
+    )
     deleted = draw(st.sets(st.integers(0, size - 1), max_size=2))
     homes = draw(st.lists(st.integers(0, size - 1), max_size=8))
     return parents, names, deleted, homes

@@ -101,8 +101,8 @@ def _depth(category_id: ColumnElement[Any]) -> Select[Any]:
 def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
     """Depth first: the path holds the name and the id of each step, and a path sorts behind its own beginning.
 
-    As bytes they sort several times faster than as an array. A name in UTF-8 sorts by code point, and no name holds
-    the zero byte that ends it.
+    As bytes it takes less room than as an array, and sorts faster. A name in UTF-8 sorts by code point, and no name
+    holds the zero byte that ends it.
     """
     step = "convert_to(categories.name, 'UTF8') || BYTEA '\\x00' || uuid_send(categories.id)"
     place = literal_column(step, LargeBinary).label("place")
