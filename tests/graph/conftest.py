@@ -1,8 +1,10 @@
 """A query in, JSON and the statements it took out."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,21 @@ from strawberry.types import ExecutionResult
 from app.database import Databases
 from app.graph.context import Context
 from app.graph.schema import build_schema
+from app.operations.importing import import_folder
 from app.settings import DatabaseName, Settings
+from tests.factories import empty
 
 SCHEMA = build_schema()
+SHOP = Path(__file__).parents[3] / "shared" / "data" / "shop"
+needs_shop = pytest.mark.skipif(not SHOP.is_dir(), reason=f"the shop's data are not there: {SHOP}")
+
+
+@pytest.fixture(scope="module")
+def shop(settings: Settings) -> Generator[Settings]:
+    """The four databases with the shop's data in them."""
+    asyncio.run(import_folder(settings, SHOP))
+    yield settings
+    asyncio.run(empty(settings))
 
 
 @dataclass

@@ -1,26 +1,18 @@
 """What this gateway is for in one query, over real data, against an answer worked out from the CSV files alone."""
 
-import asyncio
 import csv
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.operations.importing import import_folder
 from app.settings import Settings
-from tests.factories import empty
-from tests.graph.conftest import Gateway, gateway_of
+from tests.graph.conftest import SHOP, Gateway, gateway_of, needs_shop
 
-SHOP = Path(__file__).parents[3] / "shared" / "data" / "shop"
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not SHOP.is_dir(), reason=f"the shop's data are not there: {SHOP}"),
-]
+pytestmark = [pytest.mark.anyio, needs_shop]
 
 QUERY = """query($n: Int) { orders(first: $n) { nodes { uuid totalAmount createdAt
   user { email orders(first: 2) { nodes { uuid } totalCount } }
@@ -28,14 +20,6 @@ QUERY = """query($n: Int) { orders(first: $n) { nodes { uuid totalAmount created
   items { quantity unitPrice lineTotal
     product { name sku category { name ancestors { name } } primaryImage { url } stats { totalQuantitySold } } }
   payments { amount status refunds { amount } } } } }"""
-
-
-@pytest.fixture(scope="module")
-def shop(settings: Settings) -> Generator[Settings]:
-    """The four databases with the shop's data in them."""
-    asyncio.run(import_folder(settings, SHOP))
-    yield settings
-    asyncio.run(empty(settings))
 
 
 @pytest.fixture
