@@ -1,10 +1,10 @@
-"""How long pages take in a large shop: the first and the 10,000th in several orders, nested ones, searches, subtrees.
+"""How long pages take in a large shop: the first and the 10,001st in several orders, nested ones, searches, subtrees.
 
     python -m bench.pages --orders 1000000
 
 seeds databases of its own (two minutes for a million orders) and prints medians; with ``--environment`` it takes the
 four databases that the environment names, as they are. Queries run through the schema in this process, over real
-connections. The 10,000th page is reached as a client reaches it, by the cursors of those before; of a list that has
+connections. The 10,001st page is reached as a client reaches it, by the cursors of those before; of a list that has
 fewer, the last.
 """
 
@@ -19,7 +19,7 @@ from app.operations.seed import seed
 from app.settings import Settings, load_settings
 from bench.common import Gateway, Query, gateway, print_table, scratch_databases
 
-FAR = 10_000
+FAR = 10_001
 SIZE = 20
 BASE = "orders, page 1"
 LISTS: dict[str, tuple[str, str, list[dict[str, str]]]] = {
@@ -54,7 +54,7 @@ def page(name: str, after: str | None, size: int = SIZE) -> Query:
 
 
 async def far(gateway: Gateway, name: str) -> tuple[int, str | None]:
-    """The number of the 10,000th page, or of the last one, and the cursor that it starts behind."""
+    """The number of the far page, or of the last one, and the cursor that it starts behind."""
     after, rows = None, 0
     while rows < (FAR - 1) * SIZE:
         [found] = (await gateway.ask(page(name, after, SIZE * 5))).values()

@@ -42,6 +42,7 @@ async def plant(connection: Connection, levels: list[int]) -> None:
     await connection.execute(
         """
         SET session_replication_role = replica; -- no cycle to look for
+        SET synchronous_commit = on; -- or VACUUM would come before it can tell that all rows are committed
         SELECT setseed(0.5);
         CREATE TABLE planted (number int PRIMARY KEY, level int, parent int, id uuid DEFAULT gen_random_uuid());
         """
