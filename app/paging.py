@@ -27,6 +27,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.types import TypeEngine
 
 from app.database import Row
 from app.errors import BadUserInputError
@@ -131,7 +132,7 @@ def behind(order: Order, bound: Bound) -> ColumnElement[bool]:
     of that column alone. Where all columns go one way and none can be NULL, the rest is one comparison of rows, which
     an index over all of them answers at once.
     """
-    values = [bindparam(bound.parameter(sort), required=False, type_=sort.column.type) for sort in order]
+    values = [bindparam(bound.parameter(sort), required=False, type_=_unbounded(sort.column.type)) for sort in order]
     terms = list(zip(order, values, bound.nulls, strict=True))
     uniform = len({sort.descending for sort in order}) == 1 and not any(sort.nullable for sort in order)
     if uniform:
@@ -142,6 +143,11 @@ def behind(order: Order, bound: Bound) -> ColumnElement[bool]:
             *(and_(*(_equal(*equal) for equal in terms[:number]), _beyond(*term)) for number, term in enumerate(terms))
         )
     return and_(_leading(*terms[0]), rest)
+
+
+def _unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type of a cursor's value: a number need not fit the column to be compared with it."""
+    return Numeric() if isinstance(type_, Numeric) else type_
 
 
 def _leading(sort: Sort, value: ColumnElement[Any], is_null: bool) -> ColumnElement[bool]:

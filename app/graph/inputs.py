@@ -160,6 +160,10 @@ _COMPARISONS = {
 _PATTERNS = {"contains": "%{}%", "starts_with": "{}%", "ends_with": "%{}"}
 
 
+MOST_TESTS = 100
+"""How many tests a filter can have: with thousands, making its SQL would take seconds, or more stack than there is."""
+
+
 def filter_of(where: object) -> tuple[Filter | None, dict[str, object]]:
     """What the argument ``where`` means, and the values of the filter's parameters. Null is no filter.
 
@@ -186,9 +190,13 @@ class _Reader:
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self._depth = 0
+        self._filters = 0
 
     def filter(self, where: object, place: str) -> Filter:
         self._depth += 1
+        self._filters += 1
+        if self._filters > 2 * MOST_TESTS:
+            raise BadUserInputError(f"where has more than {2 * MOST_TESTS} filters in it.")
         if self._depth > DEEPEST_FILTER:
             raise BadUserInputError(f"where is nested more than {DEEPEST_FILTER} levels deep.")
         found = tuple(
@@ -231,6 +239,8 @@ class _Reader:
             value = _PATTERNS[name].format(escape_like(storable(operand, place)))
         else:
             value = _plain(operand, type_name, place)
+        if len(self.values) == MOST_TESTS:
+            raise BadUserInputError(f"where has more than {MOST_TESTS} tests.")
         test = Compare(column, operator, self._add(value))
         return Not(test) if other else test
 

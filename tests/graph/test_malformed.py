@@ -3,14 +3,13 @@
 import base64
 import json
 import re
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from graphql import GraphQLInputObjectType, GraphQLNamedType, GraphQLObjectType, GraphQLType, get_named_type
 
 from app.graph.node import encode_id
 from tests.factories import TODAY, Make
-from tests.graph.conftest import SCHEMA, Gateway
+from tests.graph.conftest import Gateway
 
 pytestmark = pytest.mark.anyio
 
@@ -127,23 +126,13 @@ async def test_filters(gateway: Gateway, where: str) -> None:
         {"category": {}},
         {"category": {"id": None}},
         {"category": {"id": "x"}},
-        {"category": {"id": SOME_ID, "includeDescendants": None}},
         {"category": {"id": encode_id("Product", SOME_ID)}},
         {"not": {"or": [{"and": [{"price": {"eq": None}}]}]}},
         {"price": {"eq": "1.00", "isNull": None}},
-        {"status": {"eq": "X" * 10_000}},
-        {"status": {"eq": "\ud800"}},
-        {"X" * 10_000: 1},
-        {"name": {"eq": ["a"]}},
-        {"name": {"in": [["a"]]}},
-        {"name": {"isNull": "yes"}},
-        {"or": "x"},
-        [{}],
-        [],
     ],
-    ids=lambda where: repr(where)[:60],
+    ids=repr,
 )
-async def test_filters_in_variables(gateway: Gateway, where: object) -> None:
+async def test_filters_in_variables(gateway: Gateway, where: dict[str, Any]) -> None:
     query = "query($w: ProductWhere) { products(where: $w) { nodes { uuid } totalCount } }"
     await refused(gateway, query, w=where)
 
@@ -153,77 +142,6 @@ async def test_a_message_names_the_place_in_the_filter(gateway: Gateway) -> None
     where = {"or": [{"email": {"eq": "a"}}, {"not": {"firstName": {"ne": None}}}]}
     message = await refused(gateway, query, w=where)
     assert message == "where.or[1].not.firstName.ne must not be null: leave it out, or use isNull."
-
-
-@pytest.mark.parametrize(
-    ("type_", "where"),
-    [
-        ("Decimal", "{price: {eq: $x}}"),
-        ("ProductStatus", "{status: {eq: $x}}"),
-        ("ProductWhere", "{not: $x}"),
-        ("[ProductWhere!]", "{and: [{or: $x}]}"),
-        ("[String!]", "{name: {in: $x}}"),
-        ("StringFilter", "{sku: $x}"),
-    ],
-)
-async def test_a_variable_that_is_null_is_a_null_and_one_that_is_not_given_is_none(
-    gateway: Gateway, type_: str, where: str
-) -> None:
-    query = f"query($x: {type_}) {{ products(where: {where}) {{ totalCount }} }}"
-    assert "must not be null" in await refused(gateway, query, x=None)
-    await gateway.ask(query)
-
-
-async def test_a_filter_below_an_object_is_refused_at_its_place(gateway: Gateway, make: Make) -> None:
-    user = await make.user()
-    query = "query($id: ID!, $w: OrderWhere) { user(id: $id) { uuid orders(where: $w) { totalCount } } }"
-    data, errors = await gateway.refuse(query, id=str(user["id"]), w={"status": {"in": None}})
-    assert data == {"user": {"uuid": str(user["id"]), "orders": None}}
-    message = "where.status.in must not be null: leave it out, or use isNull."
-    assert errors == [(["user", "orders"], "BAD_USER_INPUT", message)]
-    assert gateway.counts == {"users": 1}
-
-
-@pytest.mark.parametrize("where", ["[{}]", "{or: [null]}", "{name: {in: [null]}}", "{stockQuantity: {eq: true}}"])
-async def test_no_word_of_python(gateway: Gateway, where: str) -> None:
-    """What GraphQL calls null and true is not None and True to a client, as a literal and as a variable."""
-    value = json.loads(re.sub(r"(\w+):", r'"\1":', where))
-    messages = await refused(gateway, f"{{ products(where: {where}) {{ totalCount }} }}")
-    messages += await refused(gateway, "query($w: ProductWhere) { products(where: $w) { totalCount } }", w=value)
-    assert not re.search(r"\b(None|True|False)\b", messages), messages
-
-
-@pytest.mark.parametrize("inner", [{"name": {"eq": "a"}}, {}])
-async def test_a_filter_of_too_many_tests(gateway: Gateway, inner: dict[str, Any]) -> None:
-    """A statement has room for 32,767 parameters, and this process has more to do than to print them."""
-    where = {"or": [{"and": [inner] * 181}] * 182}
-    await refused(gateway, "query($w: ProductWhere) { products(where: $w) { totalCount } }", w=where)
-
-
-@pytest.mark.parametrize("depth", [100, 1_000, 10_000])
-@pytest.mark.parametrize("place", ["where", "operand", "item", "id", "search"])
-async def test_lists_in_lists(gateway: Gateway, depth: int, place: str) -> None:
-    value: object = "x"
-    for _ in range(depth):
-        value = [value]
-    variables = {
-        "where": ("[ProductWhere!]", "where: {or: $x}"),
-        "operand": ("Decimal", "where: {price: {eq: $x}}"),
-        "item": ("[String!]", "where: {name: {in: $x}}"),
-        "id": ("ID!", "where: {category: {id: $x}}"),
-        "search": ("String", "search: $x"),
-    }
-    type_, argument = variables[place]
-    result = await gateway.execute(f"query($x: {type_}) {{ products({argument}) {{ totalCount }} }}", x=value)
-    assert gateway.statements == []
-    assert [(error.extensions or {})["code"] for error in result.errors or []] == ["BAD_USER_INPUT"]
-
-
-@pytest.mark.parametrize("depth", [21, 100, 1_000, 10_000])
-async def test_a_literal_that_is_nested_too_deep(gateway: Gateway, depth: int) -> None:
-    for opened, closed in (("{not: ", "}"), ("{and: [", "]}")):
-        where = opened * depth + "{}" + closed * depth
-        assert "nested" in await refused(gateway, f"{{ users(where: {where}) {{ totalCount }} }}")
 
 
 @pytest.mark.parametrize("depth", [21, 100, 1_000, 10_000])
@@ -280,67 +198,19 @@ async def test_orders_in_variables(gateway: Gateway, order: object) -> None:
         'first: "1"',
         "last: 1.5",
         "first: 2147483648",
-        f"first: {'9' * 5000}",
-        f"where: {{stockQuantity: {{eq: {'9' * 5000}}}}}",
-        f"where: {{price: {{eq: {'9' * 5000}}}}}",
-        f"where: {{id: {{eq: {'9' * 5000}}}}}",
         'before: ""',
         'before: "x"',
         "after: 5",
         'search: "\\u0000"',
         f'search: "{"x" * 201}"',
-        f'search: "{"x" * 100_000}"',
     ],
-    ids=lambda arguments: arguments[:60],
 )
 async def test_page_arguments(gateway: Gateway, arguments: str) -> None:
     await refused(gateway, f"{{ products({arguments}) {{ nodes {{ uuid }} }} }}")
 
 
-def of(type_: GraphQLType) -> GraphQLNamedType:
-    """The type itself, of lists and non-nulls of it: to a type checker graphql-core's own makes it unknown."""
-    return get_named_type(type_)
-
-
-def text_arguments() -> dict[str, str]:
-    """Every place at the root that takes a text or an id: the type of a variable there, by the field with it."""
-    found: dict[str, str] = {}
-    for name, field in cast("GraphQLObjectType", SCHEMA._schema.query_type).fields.items():  # pyright: ignore[reportPrivateUsage]
-        for argument, definition in field.args.items():
-            type_ = of(definition.type)
-            if type_.name in ("String", "ID"):
-                found[f"{name}({argument}: $x)"] = str(definition.type).strip("[]!") + "!"
-            elif isinstance(type_, GraphQLInputObjectType) and argument == "where":
-                tests = ((tested, of(kind.type)) for tested, kind in type_.fields.items())
-                found |= {
-                    f"{name}(where: {{{tested}: {{{operator}: $x}}}})": f"{of(operand.type).name}!"
-                    for tested, kind in tests
-                    if isinstance(kind, GraphQLInputObjectType) and kind.name in ("StringFilter", "IDFilter")
-                    for operator, operand in kind.fields.items()
-                    if operator != "isNull"
-                }
-    return found
-
-
-TEXT_ARGUMENTS = text_arguments()
-
-
-def test_there_are_many_places_for_a_text() -> None:
-    assert len(TEXT_ARGUMENTS) > 100
-
-
-@pytest.mark.parametrize("text", ["a\0b", "\0", "\ud800", "\udc00a"], ids=repr)
-async def test_a_text_that_no_column_can_hold_is_refused_everywhere(gateway: Gateway, text: str) -> None:
-    for field, type_ in TEXT_ARGUMENTS.items():
-        await refused(gateway, f"query($x: {type_}) {{ {field} {{ __typename }} }}", x=text)
-
-
-@pytest.mark.parametrize("field", ["user(email: $x, id: $y)", "product(sku: $x, id: $y)"])
-async def test_exactly_one_of_two_keys(gateway: Gateway, field: str) -> None:
-    query = f"query($x: String, $y: ID) {{ {field} {{ uuid }} }}"
-    given: tuple[dict[str, Any], ...] = ({}, {"x": None, "y": None}, {"x": "a", "y": SOME_ID}, {"y": None})
-    for variables in given:
-        assert "exactly one" in await refused(gateway, query, **variables)
+async def test_a_lone_surrogate_in_a_search(gateway: Gateway) -> None:
+    await refused(gateway, "query($x: String) { products(search: $x) { totalCount } }", x="\udc00")
 
 
 def cursor(*document: object) -> str:
@@ -352,10 +222,6 @@ def cursor(*document: object) -> str:
     [
         ({"price": "ASC"}, "products.price,products.id", ["NaN", SOME_ID]),
         ({"price": "ASC"}, "products.price,products.id", [1.5, SOME_ID]),
-        ({"price": "ASC"}, "products.price,products.id", ["100000000", SOME_ID]),
-        ({"price": "ASC"}, "products.price,products.id", ["-999999999999", SOME_ID]),
-        ({"price": "ASC"}, "products.price,products.id", ["99999999.995", SOME_ID]),
-        ({"price": "ASC"}, "products.price,products.id", ["9" * 1000, SOME_ID]),
         ({"price": "ASC"}, "products.price,products.id", [None, SOME_ID]),
         ({"price": "ASC"}, "-products.price,-products.id", ["1.00", SOME_ID]),
         ({"price": "ASC"}, "products.name,products.id", ["1.00", SOME_ID]),
@@ -392,3 +258,16 @@ async def test_a_cursor_of_another_search_is_refused(gateway: Gateway, make: Mak
     await gateway.ask(query, s=" tea ", c=end)
     await refused(gateway, query, s="teas", c=end)
     await refused(gateway, query, s=None, c=end)
+
+
+async def test_a_number_in_a_cursor_need_not_fit_the_column(gateway: Gateway) -> None:
+    query = "query($c: String) { products(orderBy: [{price: ASC}], after: $c) { nodes { uuid } } }"
+    await gateway.ask(query, c=cursor(1, "products.price,products.id", "806353597729.1", SOME_ID))
+
+
+async def test_a_filter_of_too_many_tests(gateway: Gateway) -> None:
+    query = "query($w: ProductWhere) { products(where: $w) { nodes { uuid } totalCount } }"
+    where = {"or": [{"name": {"eq": str(number)}} for number in range(101)]}
+    assert await refused(gateway, query, w=where) == "where has more than 100 tests."
+    await gateway.ask(query, w={"or": where["or"][:100]})
+    assert await refused(gateway, query, w={"and": [{}] * 200}) == "where has more than 200 filters in it."
