@@ -6,7 +6,8 @@ import pytest
 
 from app.database import Databases
 from app.graph.node import encode_id
-from app.settings import Settings
+from app.graph.schema import NODES
+from app.settings import DATABASE_NAMES, DatabaseName, Settings
 from tests.factories import Make
 from tests.graph.conftest import Gateway
 from tests.proxy import proxied
@@ -15,6 +16,17 @@ pytestmark = pytest.mark.anyio
 
 SOME_ID = "0190b0c0-0000-7000-8000-000000000000"
 NO_ID = "This is no global id: pass what a field called id returned."
+DATABASE_OF: dict[str, DatabaseName] = {
+    "User": "users",
+    "UserProfile": "users",
+    "Category": "products",
+    "Product": "products",
+    "ProductImage": "products",
+    "Order": "orders",
+    "OrderItem": "orders",
+    "Payment": "payments",
+    "Refund": "payments",
+}
 QUERY = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 
 
@@ -38,6 +50,7 @@ async def everything(make: Make) -> dict[str, str]:
 
 async def test_an_object_of_every_type(gateway: Gateway, make: Make) -> None:
     ids = await everything(make)
+    assert ids.keys() == DATABASE_OF.keys() == {type_.__name__ for type_ in NODES}
     for name, node_id in ids.items():
         found = await gateway.ask("query($id: ID!) { node(id: $id) { __typename id } }", id=node_id)
         assert found == {"node": {"__typename": name, "id": node_id}}
@@ -54,13 +67,16 @@ async def test_one_statement_a_type_and_level_whatever_the_number(gateway: Gatew
     orders = [await make.order(user_id=user["id"]) for _ in range(9)]
     profiles = [await make.profile(user_id=user["id"]) for _ in range(9)]
     query = """query($ids: [ID!]!) { nodes(ids: $ids) {
-      ... on Order { user { email } totalAmount } ... on UserProfile { user { email } city } } }"""
+      ... on Node { id ...F } ... on Order { user { email } totalAmount } ... on UserProfile { user { email } city } } }
+    fragment F on Node { __typename }"""
     counts: set[tuple[tuple[str, int], ...]] = set()
     for size in (1, 9):
         ids = [encode_id("Order", str(row["id"])) for row in orders[:size]]
         ids += [encode_id("UserProfile", str(row["id"])) for row in profiles[:size]]
         found = await gateway.ask(query, ids=ids)
         assert {node["user"]["email"] for node in found["nodes"]} == {user["email"]}
+        assert [node["id"] for node in found["nodes"]] == ids
+        assert [node["__typename"] for node in found["nodes"]] == ["Order"] * size + ["UserProfile"] * size
         counts.add(tuple(sorted(gateway.counts.items())))
     assert counts == {(("orders", 1), ("users", 3))}
 
@@ -107,15 +123,18 @@ async def test_up_to_a_hundred(gateway: Gateway) -> None:
     assert gateway.statements == []
 
 
-async def test_a_database_that_is_down_costs_its_own_objects(settings: Settings, make: Make) -> None:
+@pytest.mark.parametrize("name", DATABASE_NAMES)
+async def test_a_database_that_is_down_costs_its_objects(settings: Settings, make: Make, name: DatabaseName) -> None:
     ids = await everything(make)
-    async with proxied(settings.users_database_url) as (proxy, url):
+    lost = [place for place, type_name in enumerate(ids) if DATABASE_OF[type_name] == name]
+    async with proxied(settings.database_url(name)) as (proxy, url):
         proxy.refuse()
-        async with Databases.opened(settings.model_copy(update={"users_database_url": url})) as databases:
+        async with Databases.opened(settings.model_copy(update={f"{name}_database_url": url})) as databases:
             data, errors = await Gateway(databases).refuse(QUERY, ids=list(ids.values()))
     assert data is not None
-    assert [node and node["__typename"] for node in data["nodes"]] == [None, None, *list(ids)[2:]]
+    assert [node and node["__typename"] for node in data["nodes"]] == [
+        None if place in lost else type_name for place, type_name in enumerate(ids)
+    ]
     assert sorted((path, code) for path, code, _ in errors) == [
-        (["nodes", 0], "DATABASE_UNAVAILABLE"),
-        (["nodes", 1], "DATABASE_UNAVAILABLE"),
+        (["nodes", place], "DATABASE_UNAVAILABLE") for place in lost
     ]
