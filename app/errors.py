@@ -14,9 +14,13 @@ class ErrorCode(StrEnum):
     BAD_USER_INPUT = "BAD_USER_INPUT"
     CONFLICT = "CONFLICT"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    FORBIDDEN = "FORBIDDEN"
     INTERNAL = "INTERNAL"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     NOT_FOUND = "NOT_FOUND"
+    RATE_LIMITED = "RATE_LIMITED"
     TIMEOUT = "TIMEOUT"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
 
 
 class AppError(Exception):
@@ -29,6 +33,30 @@ class BadUserInputError(AppError):
     """What was asked for is malformed; the message says what and how to mend it."""
 
     code = ErrorCode.BAD_USER_INPUT
+
+
+class UnauthenticatedError(AppError):
+    """Who asks is not signed in, or proved wrongly who they are."""
+
+    code = ErrorCode.UNAUTHENTICATED
+
+
+class ForbiddenError(AppError):
+    """Who asks is signed in, and may not have this."""
+
+    code = ErrorCode.FORBIDDEN
+
+
+class LimitExceededError(AppError):
+    """The request asks for more than one request may; the message says of what, how much, and how much it may be."""
+
+    code = ErrorCode.LIMIT_EXCEEDED
+
+
+class RateLimitedError(AppError):
+    """Too many requests of a kind; the message says when to come again."""
+
+    code = ErrorCode.RATE_LIMITED
 
 
 class NotFoundError(AppError):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 DatabaseName = Literal["users", "products", "orders", "payments"]
 DATABASE_NAMES: tuple[DatabaseName, ...] = ("users", "products", "orders", "payments")
@@ -47,6 +47,31 @@ def _postgres_url(url: str) -> str:
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Lifetime = Annotated[int, Field(ge=1, le=10 * 365 * 86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+"""Several words in one variable, with commas or blanks between them."""
+
+SHORTEST_SECRET = 32  # bytes, as many as HMAC-SHA-256 has (RFC 7518, section 3.2)
+
+
+def _jwt_secret(secret: SecretStr) -> SecretStr:
+    """Refuse what can be guessed. The value itself is never repeated."""
+    text = secret.get_secret_value()
+    if len(text.encode()) < SHORTEST_SECRET:
+        raise ValueError(f"must have at least {SHORTEST_SECRET} bytes; make one with: openssl rand -base64 48")
+    if len(set(text)) < 10 or any(word in text.lower() for word in ("secret", "changeme", "change-me", "change_me")):
+        raise ValueError("is one that others would try; make one with: openssl rand -base64 48")
+    return secret
+
+
+JwtSecret = Annotated[SecretStr, AfterValidator(_jwt_secret)]
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -80,15 +105,60 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
     graphiql: bool = True
     introspection: bool = True
-    largest_total: int = Field(default=10_000, ge=1, le=1_000_000_000)
+    largest_total: Count = 10_000
 
+    # HTTP
+    cors_origins: Words = ()
+    trusted_proxies: str = "127.0.0.1"
+    max_body: Count = 256_000
+    body_timeout: Seconds = 10.0
+    max_in_flight: Count = 200
+    drain_grace: Annotated[float, Field(ge=0, le=3600)] = 1.5
+    drain_timeout: Seconds = 10.0
+
+    # Documents
+    max_tokens: Count = 2000
+    max_depth: Count = 12
+    max_introspection_depth: Count = 16
+    max_fields: Count = 500
+    max_aliases: Count = 30
+    max_directives: Count = 50
+    max_operations: Count = 10
+    max_fragments: Count = 50
+    max_variables: Count = 50
+    max_root_mutations: Count = 5
+    max_list: Count = 100
+    max_cost: Count = 50_000
+    validation_budget: Count = 20_000
+    trusted_documents: Literal["off", "log", "enforce"] = "off"
+    trusted_documents_manifest: Path | None = None
+
+    # Identity
+    jwt_secret: JwtSecret | None = None
+    access_token_lifetime: Lifetime = 900
+    refresh_token_lifetime: Lifetime = 30 * 86_400
+    revocation_poll: Seconds = 20.0
+    login_window: Seconds = 900.0
+    max_failures_per_account: Count = 5
+    max_failures_per_address: Count = 30
+    password_hashers: Annotated[int, Field(ge=1, le=64)] = 2
+    password_queue: Annotated[int, Field(ge=0, le=10_000)] = 16
+
+    # Databases, each
     pool_size: int = Field(default=10, ge=1, le=1000)
     pool_wait: Seconds = 1.0
     connect_timeout: Seconds = 2.0
     statement_timeout: Seconds = 3.0
     read_timeout: Seconds = 1.5
+    write_timeout: Seconds = 5.0
+    lock_timeout: Seconds = 1.0
+    idle_in_transaction_timeout: Seconds = 5.0
+    breaker_failures: Count = 5
+    breaker_pause: Seconds = 1.0
+    transaction_attempts: Annotated[int, Field(ge=1, le=10)] = 3
 
     @model_validator(mode="after")
     def _four_different_databases(self) -> Self:

@@ -107,6 +107,6 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
     rows = [line.split("|") for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     listed = {row[1].strip(" `"): row[2].strip(" `") for row in rows}
     for name, field in Settings.model_fields.items():
-        default = "" if field.is_required() else str(field.default).lower()
+        default = "" if field.is_required() or field.default in (None, ()) else str(field.default).lower()
         assert listed[name.upper()] == default
     assert {f"STOREGRAPH_{name.upper()}" for name in LocalSettings.model_fields} <= listed.keys()
