@@ -6,57 +6,99 @@ our SQL stays what it is, a fault of ours.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 import asyncpg
 
-from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
+from app.breaker import Breaker
+from app.errors import AppError, ConflictError, DatabaseUnavailableError
+from app.pool import CLEAN_UP, BusyError, Connection, Pool, Row, UnreachableError, Work
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
 log = logging.getLogger(__name__)
 
-Row = asyncpg.Record
+T = TypeVar("T")
 Observer = Callable[[DatabaseName, str], None]
 """Called with the database and the text of each statement, as it is sent."""
 
-# What says that the database, not the statement, is at fault. InterfaceError is asyncpg's own "connection is closed",
-# InternalClientError what it raises on a connection that the server is just closing.
-_UNAVAILABLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-)
+# What only the same transaction once more can mend (PostgreSQL's manual, 13.5 "Serialization Failure Handling").
+_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_BACKOFF, _LONGEST_BACKOFF = 0.04, 0.2  # seconds at most before the second attempt, and twice as many before the next
+
+_PROBE = 0.8  # seconds for readiness in all: Kubernetes waits for one
+_LONGER = 1.3  # times as long as a read, a transaction waits for a lock
+_BUSY_LOGGED = 60.0  # seconds between two lines about connections that are all busy
 
 # Every session, also that of the command line: partition bounds written in another zone overlap their neighbours.
 SESSION = {"TimeZone": "UTC"}
 
+_ROOM = """SELECT pg_postmaster_start_time() AS started, current_setting('max_connections')::int
+    - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0) AS room"""
+
+
+class Transaction:
+    """What a write does its work with: one transaction on one connection, so one statement at a time.
+
+    A statement that fails takes the transaction with it, whether or not the work goes on (PostgreSQL refuses every
+    further statement, and takes COMMIT for ROLLBACK).
+    """
+
+    def __init__(self, database: "Database", connection: Connection) -> None:
+        self._database = database
+        self._connection = connection
+        self.failure: Exception | None = None
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        """All rows."""
+        return await self._send(self._connection.fetch, sql, args)
+
+    async def fetchrow(self, sql: str, *args: object) -> Row | None:
+        """The first row, if there is one."""
+        return await self._send(self._connection.fetchrow, sql, args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:  # of whatever type the column is
+        """The first column of the first row; None also when there is no row."""
+        return await self._send(self._connection.fetchval, sql, args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """What was done, in PostgreSQL's words: ``UPDATE 1``."""
+        return await self._send(self._connection.execute, sql, args)
+
+    async def _send(self, method: Callable[..., Awaitable[T]], sql: str, args: tuple[object, ...]) -> T:
+        try:
+            return await self._database.send(self._connection, method, sql, args)
+        except Exception as error:
+            self.failure = self.failure or error
+            raise
+
 
 class Database:
-    """One of the four: a pool of connections that are made when they are first needed."""
+    """One of the four: a pool of connections that are made when they are first needed, and a breaker before it."""
 
     def __init__(self, name: DatabaseName, settings: Settings, observe: Observer | None = None) -> None:
         self.name: DatabaseName = name
+        self.breaker = Breaker(settings.breaker_failures, settings.breaker_pause)
         self._settings = settings
         self._observe = observe
+        # Deadlocks are found after a second (deadlock_timeout): where a wait for a lock ends at the same time, the
+        # server tells of that alone, and a transaction that could be done again is not.
+        patience = _milliseconds(settings.lock_timeout * _LONGER)
+        self._begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{patience}ms'"
         self._answers = True  # as far as is known
-        self._pool = asyncpg.create_pool(
-            settings.database_url(name),
-            min_size=0,  # so that opening asks nothing of a database that may be down
-            max_size=settings.pool_size,
-            timeout=settings.connect_timeout,
-            server_settings=SESSION
+        self._busy_logged = -_BUSY_LOGGED
+        self._pool = Pool(
+            name,
+            settings,
+            SESSION
             | {
                 "application_name": "storegraph",
                 "statement_timeout": _milliseconds(settings.statement_timeout),
-                "idle_in_transaction_session_timeout": "5000",
-                "lock_timeout": "1000",
+                "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
+                "lock_timeout": _milliseconds(settings.lock_timeout),
                 # Planning over many partitions takes longer than running (2 ms to 0.3). Our statements are written so
                 # that the plan does not depend on how many keys there are; partitions are pruned as it runs.
                 "plan_cache_mode": "force_generic_plan",
@@ -66,51 +108,149 @@ class Database:
 
     async def open(self) -> None:
         """Ready the pool. Connects to nothing, so this works while the database is down."""
-        await self._pool
+        await self._pool.open()
 
     async def close(self) -> None:
-        """Let go of every connection, busy or not."""
-        self._pool.terminate()
+        """Let go of every connection, within about a second, busy or not."""
+        await self._pool.close()
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
-        """Run one statement and return its rows.
+        """Run one statement that changes nothing, and return its rows.
+
+        Where its connection turns out to be dead it is sent a second time, on a new one.
 
         Raises:
             DatabaseUnavailableError: no connection came free within ``pool_wait`` or was made within
-                ``connect_timeout``, or no answer came within ``read_timeout``.
+                ``connect_timeout``, or no answer came within ``read_timeout``, or the breaker is open.
             DatabaseTimeoutError: the server gave the statement up, for a lock that it waited for too long, say.
-            MissingPartitionError: a row that it writes has no partition; the message names the command that makes it.
         """
-        # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
-        # take seconds, and the caller must not wait for that.
-        connected = asyncio.get_running_loop().create_future()
-        task = asyncio.create_task(self._run(connected, sql, args))
+        read, limit = self._read(sql, args), self._settings.read_timeout
+        return await self._through_breaker(self._pool.run(read, limit, in_all=False, again=True))
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run ``work`` in a transaction, commit, and return what it returns. An error that it raises rolls back.
+
+        Where others' transactions get in its way (serialization failure, deadlock), all of it is done again, so
+        ``work`` must do nothing that a rollback does not undo. A lost connection is not tried again.
+
+        Raises:
+            DatabaseUnavailableError: as ``fetch`` does, but with ``write_timeout`` for all together. Where this happens
+                during the COMMIT, the change may have been made.
+            DatabaseTimeoutError: as ``fetch`` does.
+            MissingPartitionError: a row has no partition; the message names the command that makes it.
+            ConflictError: others got in its way ``transaction_attempts`` times.
+        """
+
+        async def attempts(connection: Connection) -> T:
+            left, pause = self._settings.transaction_attempts, _BACKOFF
+            while True:
+                try:
+                    return await self._transact(connection, work)
+                except _AGAIN as error:
+                    left -= 1
+                    if not left:
+                        raise ConflictError("Others kept changing the same at the same time: try again.") from error
+                # By chance, or those who met would meet again.
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 -- no secret
+                pause = min(2 * pause, _LONGEST_BACKOFF)
+
+        limit = self._settings.write_timeout
+        return await self._through_breaker(self._pool.run(attempts, limit, in_all=True, again=False))
+
+    async def answers(self) -> bool:
+        """Whether a statement gets through, told within a second.
+
+        Asks also while the breaker is open, and an answer closes it. That none comes in so short a time is left to the
+        reads to find out. Where all connections are in use, it is whether the latest of them answered.
+        """
         try:
-            patience = self._settings.pool_wait if self._is_full() else self._settings.connect_timeout
-            await asyncio.wait({task, connected}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            if connected.done():
-                await asyncio.wait({task}, timeout=self._settings.read_timeout)
-        finally:
-            if not task.done():
-                task.cancel()
-        if not task.done():
-            task.add_done_callback(_forget)
-            self._note("nothing came back in time")
+            await self._probe("SELECT 1")
+        except BusyError:
+            return self._answers
+        except AppError:
+            return False
+        return True
+
+    async def room(self) -> tuple[object, int] | None:
+        """What tells its server from others, by whatever name it is reached, and how many connections that one allows.
+
+        None where it does not answer.
+        """
+        try:
+            [row] = await self._probe(_ROOM)
+        except AppError:
+            return None
+        return row["started"], row["room"]
+
+    async def send(
+        self, connection: Connection, method: Callable[..., Awaitable[T]], sql: str, args: tuple[object, ...]
+    ) -> T:
+        """Run a statement by one of the connection's methods. Raises what ``Pool.ask`` does."""
+        if self._observe is not None:
+            self._observe(self.name, sql)
+        return await self._pool.ask(connection, method, sql, *args)
+
+    async def _probe(self, sql: str) -> list[Row]:
+        rows = await self._noted(self._pool.run(self._read(sql, ()), _PROBE, in_all=True, again=True))
+        self.breaker.answered()
+        return rows
+
+    def _read(self, sql: str, args: tuple[object, ...]) -> Work[list[Row]]:
+        return lambda connection: self.send(connection, connection.fetch, sql, args)
+
+    async def _through_breaker(self, answer: Coroutine[Any, Any, T]) -> T:  # what it yields and is sent is asyncio's
+        """Await an answer, if the breaker lets it through.
+
+        Whatever the server answers, also that a statement is wrong or waited too long for a lock, is an answer. That
+        all connections are busy is neither that nor a failure: it means too much work, not a database that is gone,
+        and to refuse for a pause what could be done meanwhile would make of overload an outage. Where they are all
+        busy because the database is gone, those who hold them find that out.
+        """
+        ticket = self.breaker.admit()
+        if ticket is None:
+            answer.close()
             raise DatabaseUnavailableError(self.name)
         try:
-            rows = task.result()
-        except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError) as error:
-            raise DatabaseTimeoutError(self.name) from error
-        except asyncpg.CheckViolationError as error:
-            # PostgreSQL has one SQLSTATE for both, and names a constraint only for a CHECK (source: ExecFindPartition).
-            if error.constraint_name is None and error.table_name is not None:
-                raise MissingPartitionError(error.table_name) from error
+            result = await self._noted(answer)
+        except UnreachableError:
+            self.breaker.failed(ticket)
             raise
-        except _UNAVAILABLE as error:
-            self._note(error)
-            raise DatabaseUnavailableError(self.name) from error
+        except (BusyError, asyncio.CancelledError):
+            self.breaker.abandoned(ticket)
+            raise
+        except BaseException:
+            self.breaker.answered()
+            raise
+        self.breaker.answered()
+        return result
+
+    async def _noted(self, answer: Awaitable[T]) -> T:
+        """Await an answer, and log what that tells of the database."""
+        try:
+            result = await answer
+        except BusyError:
+            self._note_busy()
+            raise
+        except UnreachableError as error:
+            self._note(error.__cause__)
+            raise
         self._note(None)
-        return rows
+        return result
+
+    async def _transact(self, connection: Connection, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        transaction = Transaction(self, connection)
+        try:
+            await self._pool.ask(connection, connection.execute, self._begin)
+            result = await work(transaction)
+            if transaction.failure is not None:  # which the work took no notice of
+                raise transaction.failure
+            await self._pool.ask(connection, connection.execute, "COMMIT")
+        except BaseException as error:
+            await _roll_back(connection)
+            if isinstance(transaction.failure, _AGAIN) and isinstance(error, Exception):  # whatever the work made of it
+                raise transaction.failure from None
+            raise
+        return result
 
     def _note(self, failure: object) -> None:
         """Log each change between answering and not, and not each statement."""
@@ -120,35 +260,21 @@ class Database:
             log.warning("the %s database answers again", self.name)
         self._answers = failure is None
 
-    async def answers(self) -> bool:
-        """Whether a statement gets through."""
-        try:
-            await self.fetch("SELECT 1")
-        except (DatabaseUnavailableError, DatabaseTimeoutError):
-            return False
-        return True
-
-    def _is_full(self) -> bool:
-        return self._pool.get_idle_size() == 0 and self._pool.get_size() >= self._settings.pool_size
-
-    async def _run(self, connected: "asyncio.Future[None]", sql: str, args: tuple[object, ...]) -> list[Row]:
-        try:
-            connection = await self._pool.acquire()
-        except asyncpg.PostgresError as error:  # the server refuses us, for a setting it does not know, say
-            raise ConnectionError(str(error)) from error
-        try:
-            connected.set_result(None)
-            if self._observe is not None:
-                self._observe(self.name, sql)
-            return await connection.fetch(sql, *args)
-        finally:
-            await self._pool.release(connection)
+    def _note_busy(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._busy_logged >= _BUSY_LOGGED:
+            self._busy_logged = now
+            log.warning(
+                "all %d connections to the %s database were busy for %g s; POOL_SIZE sets how many there are",
+                *(self._settings.pool_size, self.name, self._settings.pool_wait),
+            )
 
 
 class Databases:
     """The four databases, by name."""
 
     def __init__(self, settings: Settings, observe: Observer | None = None) -> None:
+        self._pool_size = settings.pool_size
         self._databases = {name: Database(name, settings, observe) for name in DATABASE_NAMES}
 
     def __getitem__(self, name: DatabaseName) -> Database:
@@ -158,6 +284,25 @@ class Databases:
         """Whether each database answers, asked of all four at the same time."""
         answers = await asyncio.gather(*(self[name].answers() for name in DATABASE_NAMES))
         return dict(zip(DATABASE_NAMES, answers, strict=True))
+
+    async def check_capacity(self) -> None:
+        """Warn where pools on the same server may together take more connections than it has. Asks those that answer.
+
+        With too few, requests fail just when there are many of them, and not before.
+        """
+        rooms = await asyncio.gather(*(self[name].room() for name in DATABASE_NAMES))
+        servers: dict[tuple[object, int], list[DatabaseName]] = {}
+        for name, room in zip(DATABASE_NAMES, rooms, strict=True):
+            if room is not None:
+                servers.setdefault(room, []).append(name)
+        for (_, available), names in servers.items():
+            if self._pool_size * len(names) > available:
+                log.warning(
+                    "the pools of %s can take %d connections (POOL_SIZE %d, each) of one server, which allows %d"
+                    " (max_connections without the reserved ones): set POOL_SIZE to %d or raise max_connections",
+                    *(", ".join(names), self._pool_size * len(names), self._pool_size),
+                    *(available, max(1, available // len(names))),
+                )
 
     @classmethod
     @asynccontextmanager
@@ -169,15 +314,20 @@ class Databases:
         try:
             yield databases
         finally:
-            for name in DATABASE_NAMES:
-                await databases[name].close()
+            await asyncio.gather(*(databases[name].close() for name in DATABASE_NAMES))
 
 
-def _forget(task: "asyncio.Task[list[Row]]") -> None:
-    """Nobody waits for it any more; asyncio would log that nobody saw how it failed."""
-    if not task.cancelled():
-        task.exception()
+async def _roll_back(connection: Connection) -> None:
+    """Leave no transaction open, also where it is not known whether one is: BEGIN or COMMIT was cancelled, say."""
+    try:
+        async with asyncio.timeout(CLEAN_UP):
+            await connection.execute("ROLLBACK")
+    except BaseException as error:
+        with suppress(asyncpg.InterfaceError):  # where it is closed already
+            connection.terminate()
+        if not isinstance(error, Exception):
+            raise
 
 
 def _milliseconds(seconds: float) -> str:
-    return str(round(seconds * 1000))
+    return str(max(1, round(seconds * 1000)))  # to PostgreSQL, 0 means no limit

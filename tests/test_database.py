@@ -1,15 +1,15 @@
 """A pool under load, faults and cancellation: every limit holds, and nothing leaks."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from app.database import Database, Databases
+from app.database import Database, Databases, Transaction
 from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
 from app.settings import Settings
 from tests.proxy import proxied
@@ -54,37 +54,80 @@ async def test_connect_timeout_and_what_the_log_says(settings: Settings, caplog:
     ]
 
 
-async def test_pool_wait(settings: Settings) -> None:
-    """Who finds all connections busy waits for one, but not for ever."""
-    async for database in opened(settings, pool_size=1, pool_wait=0.1, read_timeout=60):
+async def test_pool_wait(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Who finds all connections busy waits for one, but not for ever; to the breaker that is no failure."""
+    async for database in opened(settings, pool_size=1, pool_wait=0.1, read_timeout=60, breaker_failures=1):
         await database.fetch("SELECT 1")
         busy = asyncio.create_task(database.fetch("SELECT pg_sleep(0.5)"))
         await asyncio.sleep(0)  # to let it take the connection
-        with pytest.raises(DatabaseUnavailableError):
-            await asyncio.wait_for(database.fetch("SELECT 1"), 0.4)
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailableError):
+                await asyncio.wait_for(database.fetch("SELECT 1"), 0.2)
+            assert database.breaker.state == "closed"
+        assert await database.answers()
         await busy
         await database.fetch("SELECT 1")
+    assert [record.getMessage() for record in caplog.records] == [
+        "all 1 connections to the users database were busy for 0.1 s; POOL_SIZE sets how many there are"
+    ]
 
 
-async def test_cancelled_reads_leak_nothing(settings: Settings) -> None:
-    async for database in opened(settings, pool_size=4):
-        await asyncio.gather(*(database.fetch("SELECT pg_sleep(0.01)") for _ in range(4)))
+SLEEP = "SELECT pg_sleep(10)"
+# A cancellation that reaches the server before its statement is lost (PostgreSQL's manual, "Canceling Requests
+# in Progress"); the server's own limit ends that one.
+BUSY = """SELECT FROM pg_stat_activity WHERE application_name = 'storegraph' AND state <> 'idle'
+    AND datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+async def sleeping(transaction: Transaction) -> None:
+    await transaction.execute("CREATE TEMPORARY TABLE of_a_cancelled_write ()")
+    await transaction.execute(SLEEP)
+
+
+async def short(transaction: Transaction) -> None:
+    await transaction.execute("SELECT 1")
+
+
+OPERATIONS: dict[str, Callable[[Database], Coroutine[None, None, object]]] = {
+    "reads": lambda database: database.fetch(SLEEP),
+    "writes": lambda database: database.write(sleeping),
+    "short writes": lambda database: database.write(short),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_cancelled_operations_leak_nothing(
+    settings: Settings, operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async for database in opened(settings, pool_size=4, pool_wait=5):
+        await assert_whole(database)
         before = asyncio.all_tasks()
-        for _ in range(75):
-            reads = [asyncio.create_task(database.fetch("SELECT pg_sleep(10)")) for _ in range(4)]
-            await asyncio.sleep(0.002)
-            for read in reads:
-                read.cancel()
-            await asyncio.gather(*reads, return_exceptions=True)
+        for number in range(75):
+            tasks = [asyncio.create_task(OPERATIONS[operation](database)) for _ in range(4)]
+            await asyncio.sleep(number % 15 * 0.0004)  # so as to cancel at every stage
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         if left := asyncio.all_tasks() - before:
             _, pending = await asyncio.wait(left, timeout=5)
             assert not pending
-        await asyncio.gather(*(database.fetch("SELECT 1") for _ in range(8)))
-        [row] = await database.fetch(
-            "SELECT count(*) AS busy FROM pg_stat_activity WHERE query LIKE '%pg_sleep(10)'"
-            " AND state <> 'idle' AND pid <> pg_backend_pid()"
-        )
-        assert row["busy"] == 0
+        await assert_whole(database)
+        async with asyncio.timeout(settings.statement_timeout + 1):
+            while await database.fetch(BUSY):
+                pass
+    assert not caplog.records
+
+
+async def assert_whole(database: Database) -> None:
+    """All four connections can be used at the same time, and none has anything open."""
+    together = (
+        "SELECT pg_sleep(0.05), now() AS began, pg_backend_pid() AS pid, to_regclass('of_a_cancelled_write') AS x"
+    )
+    rows = [row for [row] in await asyncio.gather(*(database.fetch(together) for _ in range(4)))]
+    assert len({row["pid"] for row in rows}) == 4
+    began = [row["began"] for row in rows]
+    assert max(began) - min(began) < timedelta(seconds=0.05)
+    assert {row["x"] for row in rows} == {None}
 
 
 @pytest.mark.parametrize(
@@ -110,22 +153,91 @@ async def test_whatever_keeps_us_from_connecting_is_unavailability(
     assert record.getMessage().startswith("the users database does not answer (")
 
 
-async def test_terminated_connections_are_replaced(settings: Settings) -> None:
-    async for database in opened(settings, pool_size=2):
-        [row] = await database.fetch("SELECT pg_backend_pid() AS pid")
-        async with Databases.opened(settings) as others:
-            await others["users"].fetch("SELECT pg_terminate_backend($1)", row["pid"])
-        await asyncio.gather(*(database.answers() for _ in range(2)))
-        assert await database.answers()
+async def test_reads_survive_that_their_connections_are_terminated(settings: Settings) -> None:
+    """Those that are idle and those that are in use."""
+    async for database in opened(settings, pool_size=3):
+        for query in ("SELECT pg_backend_pid() AS pid", "SELECT pg_backend_pid() AS pid, pg_sleep(0.2)"):
+            rows = await asyncio.gather(*(database.fetch(query) for _ in range(3)))
+            pids = [row["pid"] for [row] in rows]
+            reads = [asyncio.create_task(database.fetch(query)) for _ in range(2)]
+            async with Databases.opened(settings) as others:
+                await others["users"].fetch("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
+            rows = await asyncio.gather(*reads, *(database.fetch(query) for _ in range(2)))
+            assert "sleep" not in query or not {row["pid"] for [row] in rows} & set(pids)
+        assert database.breaker.state == "closed"
+
+
+async def test_a_statement_that_is_wrong_is_neither_unavailability_nor_the_breakers_business(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async for database in opened(settings, breaker_failures=1):
+        for sql, args in (("SELEC", ()), ("SELECT $1::int", ("x",)), ("SELECT $1::int", ()), ("SELECT 1 / 0", ())):
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+                await database.fetch(sql, *args)
+        assert database.breaker.state == "closed"
+    assert not caplog.records
+
+
+async def test_what_the_server_is_told_of_each_session(settings: Settings) -> None:
+    limits = {"lock_timeout": 0.25, "idle_in_transaction_timeout": 7.5, "statement_timeout": 0.0001}
+    async for database in opened(settings, **(limits | {"statement_timeout": 2.5})):
+        assert await shown(database) == {
+            "TimeZone": "UTC",
+            "application_name": "storegraph",
+            "statement_timeout": "2500ms",
+            "lock_timeout": "250ms",
+            "idle_in_transaction_session_timeout": "7500ms",
+            "plan_cache_mode": "force_generic_plan",
+            "jit": "off",
+        }
+    async for database in opened(settings, lock_timeout=0.0001):
+        assert (await shown(database))["lock_timeout"] == "1ms"
+
+
+async def shown(database: Database) -> dict[str, str]:
+    names = ["TimeZone", "application_name", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    return {name: (await database.fetch(f"SHOW {name}"))[0][0] for name in [*names, "plan_cache_mode", "jit"]}
+
+
+async def test_pools_that_do_not_fit_their_server_are_told_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Databases.opened(settings) as databases:
+        [row] = await databases["users"].fetch(
+            "SELECT current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int AS room"
+        )
+        await databases.check_capacity()
+    assert not caplog.records
+    room = row["room"]
+    fits, gone = room // 3, {"payments_database_url": "postgresql://nobody@127.0.0.1:1/none"}
+    async with Databases.opened(settings.model_copy(update=gone | {"pool_size": fits})) as databases:
+        await databases.check_capacity()
+    [record] = caplog.records
+    assert "the payments database does not answer" in record.getMessage()
+    caplog.clear()
+    async with Databases.opened(settings.model_copy(update={"pool_size": fits})) as databases:
+        await databases.check_capacity()
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"the pools of users, products, orders, payments can take {4 * fits} connections (POOL_SIZE {fits}, each) of"
+        f" one server, which allows {room} (max_connections without the reserved ones): set POOL_SIZE to {room // 4} or"
+        " raise max_connections"
+    )
 
 
 async def test_a_row_without_its_partition_is_an_error_that_names_the_command(settings: Settings) -> None:
     insert = "INSERT INTO orders (user_id, total_amount, shipping_address_id, created_at) VALUES ($1, $2, $1, $3)"
     async with Databases.opened(settings) as databases:
-        fetch = databases["orders"].fetch
-        with pytest.raises(
-            MissingPartitionError, match=r"^orders has no partition .* `storegraph partitions ensure --from"
-        ):
-            await fetch(insert, uuid4(), 1, datetime(1971, 1, 1, tzinfo=UTC))
-        with pytest.raises(asyncpg.CheckViolationError, match="check_total_amount_not_negative"):
-            await fetch(insert, uuid4(), -1, datetime.now(UTC))
+        orders = databases["orders"]
+
+        async def by_write(sql: str, *args: object) -> object:
+            return await orders.write(lambda transaction: transaction.execute(sql, *args))
+
+        for run in (orders.fetch, by_write):
+            with pytest.raises(
+                MissingPartitionError, match=r"^orders has no partition .* `storegraph partitions ensure --from"
+            ):
+                await run(insert, uuid4(), 1, datetime(1971, 1, 1, tzinfo=UTC))
+            with pytest.raises(asyncpg.CheckViolationError, match="check_total_amount_not_negative"):
+                await run(insert, uuid4(), -1, datetime.now(UTC))
