@@ -1,6 +1,7 @@
 """The PostgreSQL server and the four databases that the tests run on: real ones, made anew for each worker."""
 
 import asyncio
+import secrets
 import shutil
 import signal
 import tempfile
@@ -50,7 +51,8 @@ def settings(server: LocalServer) -> Settings:
     """Four databases on this worker's own server, made by the real migrations."""
 
     async def make() -> Settings:
-        settings = load_settings(**{f"{name}_database_url": server.url(f"ecommerce_{name}") for name in DATABASE_NAMES})
+        urls = {f"{name}_database_url": server.url(f"ecommerce_{name}") for name in DATABASE_NAMES}
+        settings = load_settings(**urls, jwt_secret=secrets.token_urlsafe(48))
         for name in DATABASE_NAMES:
             await create(name, settings.database_url(name))
             await upgrade(name, settings.database_url(name), datetime.now(UTC).date())

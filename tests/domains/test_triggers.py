@@ -133,7 +133,10 @@ def test_two_moves_at_the_same_time_make_no_cycle(within: Callable[..., None], f
 def test_moves_that_do_not_meet_both_go_through(within: Callable[..., None], level: Level) -> None:
     async def test(one: Connection, two: Connection) -> None:
         a, b, c, d = await categories(one, None, None, None, None)
-        assert await at_the_same_time(one, two, (level, level), (MOVE, a, b), (MOVE, c, d)) is None
+        refused = await at_the_same_time(one, two, (level, level), (MOVE, a, b), (MOVE, c, d))
+        # A serializable transaction can be refused for what shares a page with what another wrote (section 13.2.3 of
+        # PostgreSQL's manual): it is then to be repeated.
+        assert refused is None or (level, refused) == ("serializable", "serialization")
 
     within("products", test, connections=2)
 

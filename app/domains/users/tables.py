@@ -1,13 +1,21 @@
-"""The users database: accounts and their profiles (addresses)."""
+"""The users database: accounts, their profiles (addresses), their sessions, and log-ins that failed."""
 
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import DateTime, ForeignKey, Index, String, func
+from sqlalchemy import DateTime, ForeignKey, Index, LargeBinary, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from app.domains.base import Id, Timestamp, check_one_of, keep_updated_at, new_metadata
+from app.domains.base import (
+    Id,
+    Timestamp,
+    check_one_of,
+    declare_function,
+    declare_trigger,
+    keep_updated_at,
+    new_metadata,
+)
 
 
 class Base(DeclarativeBase):
@@ -71,4 +79,73 @@ class UserProfile(Base):
     updated_at: Mapped[Timestamp]
 
 
+class RefreshToken(Base):
+    """A token that renews a session. Each use replaces it by the next one of its family, and a family is a session.
+
+    Only hashes are stored. A family has one token that is not used yet; where that is revoked, the session has ended,
+    and where a used one comes back, somebody has a copy. Rows stay until their session's last access token is invalid,
+    also without their user: until then ``revoked_at`` is what other processes refuse that token by.
+    """
+
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[Id]
+    family_id: Mapped[UUID]
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey(User.id, ondelete="SET NULL"))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    created_at: Mapped[Timestamp]
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+Index(
+    "idx_refresh_tokens_family_id", RefreshToken.family_id, unique=True, postgresql_where=RefreshToken.used_at.is_(None)
+)
+Index("idx_refresh_tokens_user_id_expires_at", RefreshToken.user_id, RefreshToken.expires_at)
+Index("idx_refresh_tokens_revoked_at", RefreshToken.revoked_at, postgresql_where=RefreshToken.revoked_at.is_not(None))
+
+
+class LoginFailure(Base):
+    """A log-in that was tried and has not succeeded, or not yet. Who and where from are keyed hashes."""
+
+    __tablename__ = "login_failures"
+
+    id: Mapped[Id]
+    account: Mapped[bytes | None] = mapped_column(LargeBinary)
+    address: Mapped[bytes] = mapped_column(LargeBinary)
+    failed_at: Mapped[Timestamp]
+
+
+Index("idx_login_failures_account_failed_at", LoginFailure.account, LoginFailure.failed_at)
+Index("idx_login_failures_address_failed_at", LoginFailure.address, LoginFailure.failed_at)
+Index("idx_login_failures_failed_at", LoginFailure.failed_at)
+
 keep_updated_at(Base, User, UserProfile)
+
+# Whoever changes what a session rests on ends the account's sessions with it. The clock, not the transaction's start:
+# until then the account could still get access tokens. A password hashed anew with other parameters is the same one.
+declare_function(
+    Base,
+    """\
+CREATE FUNCTION end_sessions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE refresh_tokens SET revoked_at = clock_timestamp()
+    WHERE user_id = OLD.id AND used_at IS NULL AND revoked_at IS NULL;
+    RETURN OLD;
+END
+$$""",
+)
+declare_trigger(
+    User,
+    """\
+CREATE TRIGGER users_end_sessions AFTER UPDATE ON users FOR EACH ROW WHEN (
+    (OLD.role, OLD.status, OLD.deleted_at) IS DISTINCT FROM (NEW.role, NEW.status, NEW.deleted_at)
+    OR (OLD.password_hash <> NEW.password_hash AND current_setting('storegraph.rehashing', true) IS DISTINCT FROM 'on')
+) EXECUTE FUNCTION end_sessions()""",
+)
+# Before, while its tokens still say whose they are.
+declare_trigger(
+    User,
+    "CREATE TRIGGER users_end_sessions_of_deleted BEFORE DELETE ON users FOR EACH ROW EXECUTE FUNCTION end_sessions()",
+)
