@@ -1,13 +1,13 @@
 """Batched reads as values: which rows answer a set of keys, in which order, in one statement.
 
-A read knows its database, its keys, its shape and which rows may be seen. It prints its statement for any set of
-columns. It knows no table of its own and no GraphQL: the domains declare reads, the graph's edges name them.
+A read knows its database, its keys, its shape and who may see which rows. (statements.py prints its statement.) It
+knows no table of its own and no GraphQL: the domains declare reads, the graph's edges name them.
 
 Keys travel as one array parameter per key column, so the text of a statement does not depend on how many there are, and
 each row carries the key that it answers, so that nothing depends on the order in which rows come back.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache, partial
@@ -17,29 +17,22 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     FromClause,
-    Numeric,
     Select,
-    Text,
     Uuid,
     and_,
-    any_,
     bindparam,
-    column,
     func,
     literal_column,
     select,
     true,
 )
-from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
-from app.database import Databases, Row
 from app.filters import Condition, Filter, condition, split
-from app.paging import AnyColumn, Bound, Order, backwards, behind
+from app.paging import AnyColumn, Order
 from app.settings import DatabaseName
+from app.viewer import Viewer
 
 Model = type[DeclarativeBase]
 Columns = tuple[AnyColumn, ...]
@@ -50,9 +43,14 @@ Body = Callable[..., Select[Any]]
 
 ALL = true()
 TOTAL = func.count().label("total")
+VIEWER = bindparam("viewer", required=False, type_=Uuid())
+"""The uuid of the user who asks, in the condition by which a row is the viewer's own."""
+
+PUBLIC = None
+"""In place of that condition: everybody sees the rows."""
+
 WHOLE_TABLE = ()
 """The key, as it were, of a read that takes none."""
-_WITH_LISTS = {"render_postcompile": True}  # write out `IN (…)`, which SQLAlchemy would leave to its own engine
 
 
 class Shape(Enum):
@@ -100,6 +98,21 @@ def _transposed(keys: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
     return tuple(list(values) for values in zip(*keys, strict=True))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rows:
+    """A table as reads see it: which of its rows there are at all, and which of those are a viewer's own.
+
+    Staff see all that there are, others their own. There is no default for ``own``: what nobody thought of would be
+    public.
+    """
+
+    model: Model
+    exist: Condition = ALL
+    own: Condition | None
+    own_keys: str | None = None
+    """The parameter of ``own`` that holds the viewer's keys in another database, which whoever asks has to bring."""
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
     """One batched read: a value that ``one``, ``many``, ``page`` and the other functions below make."""
@@ -112,21 +125,30 @@ class Read:
     order: Order = ()
     spread: Callable[..., FromClause] | None = None
     """From one key to the keys, in a column ``id``, whose pages make up its page; ``body`` is of one of those then."""
+    own: "Read | None" = None
+    """The same of the viewer's own rows alone; None where all is public."""
+    own_keys: str | None = None
+
+    def seen_by(self, viewer: Viewer) -> "Read | None":
+        """What this viewer reads in its place; None where there is nothing to see and so nothing to ask."""
+        if self.own is None or viewer.is_staff:
+            return self
+        return self.own if viewer.user else None
 
 
-def one(model: Model, key: Match, visible: Condition = ALL) -> Read:
-    """At most one row for each key. ``visible`` says which rows of the table can be seen at all."""
-    return _rows(Shape.ONE, model, key, (), visible)
+def one(rows: Rows, key: Match) -> Read:
+    """At most one row for each key."""
+    return _read(Shape.ONE, rows, key, _matching(rows, key))
 
 
-def many(model: Model, key: Match, order: Order, visible: Condition = ALL) -> Read:
+def many(rows: Rows, key: Match, order: Order) -> Read:
     """All rows for each key, in order."""
-    return _rows(Shape.MANY, model, key, order, visible)
+    return _read(Shape.MANY, rows, key, _matching(rows, key), order)
 
 
-def page(model: Model, key: Match | None, order: Order, visible: Condition = ALL) -> Read:
+def page(rows: Rows, key: Match | None, order: Order) -> Read:
     """A page of rows for each key; without a key, a page of all rows."""
-    return _rows(Shape.PAGE, model, key, order, visible)
+    return _read(Shape.PAGE, rows, key, _matching(rows, key), order)
 
 
 def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) -> Read:
@@ -135,7 +157,8 @@ def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) ->
     Of each of them no more is read than a page, by the index that serves ``page``: a filter over all rows in order
     would go through the whole table where the uuid has few.
     """
-    return Read(page.database, Shape.PAGE, Keys((Uuid(),)), page.body, page.order, over)
+    own = page.own and spread_page(page.own, over)
+    return replace(page, keys=Keys((Uuid(),)), spread=over, own=own)
 
 
 @lru_cache(maxsize=1024)
@@ -153,7 +176,8 @@ def narrowed(page: Read, where: Filter | None, order: Order, *, by_key: bool) ->
             rows = rows.where(cast("ColumnElement[Any]", belongs.column) == values[0])
         return rows if rest is None else rows.where(condition(rest))
 
-    return replace(page, body=body, order=order, spread=(lambda: belongs.keys) if belongs else page.spread)
+    own = page.own and narrowed(page.own, where, order, by_key=by_key)
+    return replace(page, body=body, order=order, spread=(lambda: belongs.keys) if belongs else page.spread, own=own)
 
 
 @lru_cache(maxsize=1024)
@@ -163,7 +187,8 @@ def counted(page: Read, cap: int | None = None) -> Read:
     Beyond ``cap`` no more are counted, and the total is one more than it.
     """
     keys = page.keys and Keys(page.keys.types, page.keys.arrays, page.keys.width)
-    return Read(page.database, Shape.ONE, keys, partial(_all_of, page, cap))
+    own = page.own and counted(page.own, cap)
+    return Read(page.database, Shape.ONE, keys, partial(_all_of, page, cap), own=own, own_keys=page.own_keys)
 
 
 def _all_of(page: Read, cap: int | None, *values: ColumnElement[Any]) -> Select[Any]:
@@ -181,169 +206,35 @@ def _all_of(page: Read, cap: int | None, *values: ColumnElement[Any]) -> Select[
     return select().select_from(first.correlate(*keys).subquery("counted"))
 
 
-def computed(model: Model, body: Body) -> Read:
-    """One row for each uuid, worked out in the model's database: an aggregate, or a join."""
-    return Read(_database(model), Shape.ONE, Keys((Uuid(),)), body)
+def computed(rows: Rows, body: Body) -> Read:
+    """One row for each uuid, worked out of these rows: an aggregate, or a join."""
+    return _read(Shape.ONE, rows, Keys((Uuid(),)), body)
 
 
-def walked(model: Model, body: Body, order: Order) -> Read:
+def walked(rows: Rows, body: Body, order: Order) -> Read:
     """All rows for each uuid that a walk through a tree comes by, in order."""
-    return Read(_database(model), Shape.MANY, Keys((Uuid(),)), body, order)
+    return _read(Shape.MANY, rows, Keys((Uuid(),)), body, order)
 
 
-def _rows(shape: Shape, model: Model, key: Match | None, order: Order, visible: Condition) -> Read:
+def _matching(rows: Rows, key: Match | None) -> Body:
     def body(*values: ColumnElement[Any]) -> Select[Any]:
         condition = key.condition(*values) if key else ALL
-        return select().select_from(model).where(condition, visible)
+        return select().select_from(rows.model).where(condition, rows.exist)
 
-    return Read(_database(model), shape, key, body, order)
+    return body
+
+
+def _read(shape: Shape, rows: Rows, keys: Keys | None, body: Body, order: Order = ()) -> Read:
+    read = Read(_database(rows.model), shape, keys, body, order)
+    if rows.own is None:
+        return read
+    own = replace(read, body=partial(_own, body, rows.own))
+    return replace(read, own=own, own_keys=rows.own_keys)
+
+
+def _own(body: Body, condition: Condition, *values: ColumnElement[Any]) -> Select[Any]:
+    return body(*values).where(condition)
 
 
 def _database(model: Model) -> DatabaseName:
     return cast("DatabaseName", model.metadata.info["database"])
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Text for the driver, and the names of its parameters in the order of ``$1``, ``$2`` and so on."""
-
-    sql: str
-    names: tuple[str, ...]
-    constants: Mapping[str, object]
-
-    def arguments(self, values: Mapping[str, object]) -> list[object]:
-        """The values of the parameters, in order."""
-        return [values[name] if name in values else self.constants[name] for name in self.names]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Which rows of a page read: at most ``limit`` for each key, behind one cursor and before another.
-
-    From the end of the list, the rows come last one first. The limit is part of the statement's text, since a plan made
-    for any limit at all is one for a tenth of the table.
-    """
-
-    limit: int
-    after: Bound | None = None
-    before: Bound | None = None
-    from_end: bool = False
-
-
-@lru_cache(maxsize=4096)
-def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Statement:
-    """The statement of a read for a set of columns; a page read needs a slice.
-
-    Its parameters are ``k0``, ``k1`` … (the keys' arrays), those of the slice's cursors, and what ``body`` binds.
-    """
-    if isinstance(read.keys, Match) and read.keys.equals is not None and read.shape is not Shape.PAGE:
-        return _compiled(_by_any(read, read.keys.equals, columns))
-    if read.keys is None and read.spread is None:
-        return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
-    if read.keys is None:
-        return _compiled(_rows_of(read, (), columns, slice_))
-    return _compiled(_by_lateral(read, read.keys, columns, slice_))
-
-
-def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
-    wanted = bindparam("k0", required=False, type_=ARRAY(key.type))
-    body = read.body(any_(wanted)).add_columns(_text(key).label("k0"), *map(_output, columns))
-    return body.order_by(*(sort.directed(sort.key) for sort in read.order))
-
-
-def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
-    unnested = _unnested(keys)
-    rows = _rows_of(read, tuple(unnested.c), columns, slice_).correlate(unnested).lateral("t")
-    return (
-        select(*_echo(keys, unnested), *(rows.c[str(column.key)] for column in columns))
-        .select_from(unnested.join(rows, true()))
-        .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_))))
-    )
-
-
-def _rows_of(read: Read, values: Sequence[ColumnElement[Any]], columns: Columns, slice_: Slice | None) -> Select[Any]:
-    """The rows of one key, with what they are sorted by as ``s0``, ``s1`` and so on.
-
-    The ORDER BY or LIMIT also keeps PostgreSQL from pulling the subquery up into a join, which for many keys would be a
-    hash join over all partitions. It promises no order of the whole, so that is said outside again.
-    """
-    selected = [*map(_output, columns), *(sort.key.label(f"s{i}") for i, sort in enumerate(read.order))]
-    if read.spread is None:
-        return _limited(read, read.body(*values), slice_).add_columns(*selected)
-    over = read.spread(*values)
-    rows = _limited(read, read.body(over.c.id), slice_).add_columns(*selected).correlate(over).lateral("piece")
-    order = (sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_)))
-    merged = select(*rows.c).select_from(over.join(rows, true())).order_by(*order)
-    return merged.limit(literal_column(str(slice_.limit))) if slice_ else merged
-
-
-def _limited(read: Read, body: Select[Any], slice_: Slice | None) -> Select[Any]:
-    if slice_ and slice_.after:
-        body = body.where(behind(read.order, slice_.after))
-    if slice_ and slice_.before:
-        body = body.where(behind(backwards(read.order), slice_.before))
-    body = body.order_by(*(sort.directed(sort.key) for sort in _direction(read, slice_)))
-    limit = slice_.limit if slice_ else 1 if read.shape is Shape.ONE else None
-    return body if limit is None else body.limit(literal_column(str(limit)))
-
-
-def _direction(read: Read, slice_: Slice | None) -> Order:
-    return backwards(read.order) if slice_ and slice_.from_end else read.order
-
-
-def _unnested(keys: Keys) -> FromClause:
-    names = [f"k{i}" for i in range(len(keys.types))]
-    arrays = (
-        bindparam(name, required=False, type_=ARRAY(type_)) for name, type_ in zip(names, keys.types, strict=True)
-    )
-    columns = (column(name, type_) for name, type_ in zip(names, keys.types, strict=True))
-    return func.unnest(*arrays).table_valued(*columns).render_derived("keys")
-
-
-def _echo(keys: Keys, unnested: FromClause) -> list[ColumnElement[Any]]:
-    return [_text(unnested.c[f"k{i}"]).label(f"k{i}") for i in range(keys.width)]
-
-
-def _output(column: AnyColumn) -> ColumnElement[Any]:
-    return _text(column).label(str(column.key))
-
-
-def _text(column: AnyColumn) -> ColumnElement[Any]:
-    """As text where the driver would make an object that the answer needs as text anyway."""
-    element = cast("ColumnElement[Any]", column)
-    return sql_cast(element, Text) if isinstance(element.type, (Uuid, Numeric)) else element
-
-
-def _compiled(query: Select[Any]) -> Statement:
-    # Any: what only this dialect's compiled statements have, SQLAlchemy's types do not say.
-    compiled = cast("Any", query.compile(dialect=asyncpg_dialect(), compile_kwargs=_WITH_LISTS))  # pyright: ignore[reportUnknownVariableType]
-    return Statement(str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
-
-
-async def fetch(
-    databases: Databases,
-    read: Read,
-    columns: Columns,
-    keys: Sequence[Any],
-    parameters: Mapping[str, object],
-    slice_: Slice | None = None,
-) -> dict[Any, list[Row]]:
-    """The rows of each key, in order; a key that no row answers is missing.
-
-    Keys are distinct: text for uuids (in PostgreSQL's own spelling: lower case), a tuple where several columns match,
-    ``WHOLE_TABLE`` where the read takes none.
-
-    Raises:
-        DatabaseUnavailableError, DatabaseTimeoutError: as ``Database.fetch`` does.
-    """
-    text = statement(read, columns, slice_)
-    arrays = read.keys.arrays(keys) if read.keys else ()
-    values = {f"k{i}": array for i, array in enumerate(arrays)} | dict(parameters)
-    rows = await databases[read.database].fetch(text.sql, *text.arguments(values))
-    if read.keys is None:
-        return {WHOLE_TABLE: rows}
-    answers: dict[Any, list[Row]] = {}
-    for row in rows:
-        key = row["k0"] if read.keys.width == 1 else tuple(row[f"k{i}"] for i in range(read.keys.width))
-        answers.setdefault(key, []).append(row)
-    return answers

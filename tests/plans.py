@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.operations.connect import connected
-from app.reads import Columns, Read, Slice, statement
+from app.reads import Columns, Read
 from app.settings import Settings
+from app.statements import Slice, statement
 
 PlanNode = dict[str, Any]
 

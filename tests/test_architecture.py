@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from typing import cast, get_args
 
 import pytest
 from graphql import (
@@ -25,12 +26,15 @@ from strawberry.types.base import (
     has_object_definition,
 )
 from strawberry.types.field import StrawberryField
+from strawberry.types.lazy_type import StrawberryLazyReference
 
 from app.graph.connection import LARGEST_PAGE
 from app.graph.declarations import Choice, Column, Connection, Edge, Lookup, declared
 from app.graph.fields import columns_of, type_of_rows
-from app.graph.schema import build_schema
+from app.graph.schema import NODES, build_schema
+from app.graph.visibility import ADMIN, OWNER, PUBLIC, visibility
 from app.paging import AnyColumn
+from app.reads import Read
 from app.settings import DATABASE_NAMES
 
 ROOT = Path(__file__).parent.parent
@@ -82,28 +86,33 @@ def under(module: str, *packages: str) -> bool:
 
 
 # What each part of the program may import of the others, nearest the root of the table first.
+LAYERS: tuple[str, ...] = (
+    "app.settings",
+    "app.errors",
+    "app.viewer",
+    "app.logs",
+    "app.breaker",
+    "app.pool",
+    "app.database",
+    "app.paging",
+    "app.filters",
+    "app.reads",
+    "app.statements",
+    "app.domains",
+    "app.identity",
+    "app.graph",
+    "app.middleware",
+    "app.demo_token",
+    "app.main",
+    "app.serving",
+)
+"""What each may import: itself, and what stands before it."""
+
 ARROW: dict[str, tuple[str, ...]] = {
-    "app.settings": (),
-    "app.errors": (),
-    "app.database": ("app.errors", "app.settings"),
-    "app.paging": ("app.database", "app.errors"),
-    "app.filters": ("app.paging", "app.database", "app.errors"),
-    "app.reads": ("app.filters", "app.paging", "app.database", "app.errors", "app.settings"),
-    "app.domains": ("app.reads", "app.filters", "app.paging", "app.database", "app.errors", "app.settings"),
+    **{part: LAYERS[:number] for number, part in enumerate(LAYERS)},
     "app.operations": ("app.domains", "app.database", "app.errors", "app.settings"),
-    "app.graph": (
-        "app.domains",
-        "app.reads",
-        "app.filters",
-        "app.paging",
-        "app.database",
-        "app.errors",
-        "app.settings",
-    ),
-    "app.main": ("app.graph", "app.database", "app.errors", "app.settings"),
-    "app.serving": ("app.main", "app.errors", "app.settings"),
-    "app.demo": ("app.serving", "app.main", "app.operations", "app.errors", "app.settings"),
-    "app.cli": ("app.demo", "app.serving", "app.main", "app.graph", "app.operations", "app.errors", "app.settings"),
+    "app.demo": ("app.operations", *LAYERS),
+    "app.cli": ("app.demo", "app.operations", *LAYERS),
 }
 
 
@@ -126,10 +135,14 @@ def test_no_domain_knows_another(path: Path) -> None:
 
 
 def test_domains_have_the_same_files() -> None:
-    files = {name: {path.name for path in (APP / "domains" / name).glob("*.py")} for name in DATABASE_NAMES}
-    assert set(map(frozenset, files.values())) == {frozenset({"__init__.py", "tables.py", "reads.py"})}
-    graph = {name: {path.name for path in (APP / "graph" / name).glob("*.py")} for name in DATABASE_NAMES}
-    assert set(map(frozenset, graph.values())) == {frozenset({"__init__.py", "inputs.py", "types.py", "query.py"})}
+    """A file appears with its first content: what changes a database, where something does."""
+    for folder, always, later in (
+        ("domains", {"tables.py", "reads.py"}, "writes.py"),
+        ("graph", {"inputs.py", "types.py", "query.py"}, "mutation.py"),
+    ):
+        for name in DATABASE_NAMES:
+            files = {path.name for path in (APP / folder / name).glob("*.py")} - {"__init__.py", later}
+            assert files == always, f"{folder}/{name}"
 
 
 @pytest.mark.parametrize("number", range(len(DATABASE_NAMES)))
@@ -145,7 +158,16 @@ def test_libraries_stay_where_they_belong(path: Path) -> None:
     module, imported = name_of(path), list(imports_of(path))
     if not under(module, "app.graph"):
         assert [name for name in imported if under(name, "strawberry", "graphql")] == []
-    places = ("app.domains", "app.database", "app.reads", "app.filters", "app.paging", "app.operations")
+    places = (
+        "app.domains",
+        "app.pool",
+        "app.database",
+        "app.reads",
+        "app.statements",
+        "app.filters",
+        "app.paging",
+        "app.operations",
+    )
     if not under(module, *places):
         assert [name for name in imported if under(name, "sqlalchemy", "asyncpg")] == []
     words = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
@@ -272,6 +294,76 @@ def _columns(type_: type) -> Iterator[AnyColumn]:
             yield declaration.column
         elif isinstance(declaration, Edge | Connection):
             yield from declaration.via
+
+
+def reads_of(field: StrawberryField) -> list[Read]:
+    """Every read that a field can make."""
+    declaration = declared(field)
+    if isinstance(declaration, Lookup):
+        return list(declaration.by.values())
+    if not isinstance(declaration, Edge | Connection):
+        return []
+    read = declaration.read
+    found = [read.yes, read.no] if isinstance(read, Choice) else [read]
+    return found + ([declaration.search] if isinstance(declaration, Connection) and declaration.search else [])
+
+
+def fields_of(type_: type) -> list[StrawberryField]:
+    return get_object_definition(type_, strict=True).fields
+
+
+def test_rows_that_have_an_owner_are_read_as_the_owner_s_alone() -> None:
+    """A type with a field that is not public has an owner, or the field is for staff; and so has each read of it."""
+    owned: set[str] = set()
+    for _, field in declared_fields():
+        type_ = type_of_rows(field) if reads_of(field) else None
+        if type_ is None or not has_object_definition(type_):
+            continue
+        has_owner = any(visibility(of_type) is OWNER for of_type in fields_of(type_))
+        assert all((read.own is not None) == has_owner for read in reads_of(field)), field.name
+        assert not has_owner or all(visibility(of_type) is not PUBLIC for of_type in fields_of(type_)), type_.__name__
+        owned |= {type_.__name__} if has_owner else set()
+    for type_, read in NODES.items():
+        assert (read.own is not None) == (type_.__name__ in owned), type_.__name__
+    assert owned == {"User", "UserProfile", "UserOrderStats", "Order", "OrderItem", "Payment", "Refund"}
+
+
+def test_no_list_is_filtered_or_ordered_by_what_its_viewers_do_not_see() -> None:
+    """Whoever could order a list by it would find it out."""
+    seen = 0
+    for name, field in declared_fields():
+        declaration = declared(field)
+        if not isinstance(declaration, Connection) or visibility(field) is ADMIN:
+            continue
+        hidden = {
+            of_type.metadata["declared"].column.key
+            for of_type in fields_of(type_of_rows(field))
+            if isinstance(declared(of_type), Column) and visibility(of_type) is ADMIN
+        }
+        for given in (declaration.where, declaration.order_by):
+            if given is None:
+                continue
+            for of_input in fields_of(resolved(given)):
+                column = getattr(of_input.metadata.get("means"), "column", of_input.metadata.get("sorts"))
+                seen += 1
+                assert column is None or column.key not in hidden, f"{name}.{field.name}: {column.key}"
+    assert seen > 20
+
+
+def resolved(given: object) -> type:
+    """The input that an argument takes, also where it is named lazily."""
+    marks = [mark for mark in getattr(given, "__metadata__", ()) if isinstance(mark, StrawberryLazyReference)]
+    if not marks:
+        return cast("type", given)
+    [name] = {getattr(of, "__forward_arg__", None) for of in get_args(given)} - {None}
+    return getattr(import_module(marks[0].module), cast("str", name))
+
+
+def test_a_field_that_does_not_say_who_may_see_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = next(field for name, field in declared_fields() if name == "Order" and field.name == "total_amount")
+    monkeypatch.setattr(field, "metadata", {"declared": declared(field)})
+    with pytest.raises(TypeError, match=r"^Order\.totalAmount does not say who may see it$"):
+        build_schema()
 
 
 def test_no_type_shows_a_password() -> None:

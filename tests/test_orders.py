@@ -15,8 +15,9 @@ from app.graph.declarations import Connection, declared
 from app.graph.schema import build_schema
 from app.operations.connect import connected
 from app.paging import AnyColumn, Bound, Sort, ordered_by
-from app.reads import Read, Slice, narrowed, statement
+from app.reads import Read, narrowed
 from app.settings import Settings
+from app.statements import Slice, statement
 from tests.factories import TODAY
 from tests.plans import PlanNode
 

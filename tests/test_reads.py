@@ -14,8 +14,9 @@ from app.domains.products import reads as product_reads
 from app.domains.products.tables import Product
 from app.operations.partitions import Quarter, quarters, this_year_and_next
 from app.paging import Bound
-from app.reads import Read, Slice, statement
+from app.reads import Read
 from app.settings import Settings
+from app.statements import Slice, statement
 from tests.factories import TODAY, Make, Row
 from tests.plans import executed
 

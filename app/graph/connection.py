@@ -15,8 +15,9 @@ from graphql.execution.values import VariableValues
 from app.database import Row
 from app.errors import BadUserInputError
 from app.graph.context import Info
+from app.graph.visibility import public
 from app.paging import Cursors, Position
-from app.reads import Slice
+from app.statements import Slice
 
 T = TypeVar("T")
 DEFAULT_PAGE = 20
@@ -25,29 +26,29 @@ LARGEST_PAGE = 100
 
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
-    has_next_page: bool = strawberry.field(description="Whether the list goes on behind this page.")
-    has_previous_page: bool = strawberry.field(description="Whether there is something before this page.")
-    start_cursor: str | None = strawberry.field(
-        description="The cursor of the first edge, to pass as `before` for the page before; null on an empty page."
+    has_next_page: bool = public("Whether the list goes on behind this page.")
+    has_previous_page: bool = public("Whether there is something before this page.")
+    start_cursor: str | None = public(
+        "The cursor of the first edge, to pass as `before` for the page before; null on an empty page."
     )
-    end_cursor: str | None = strawberry.field(
-        description="The cursor of the last edge, to pass as `after` for the next page; null on an empty page."
+    end_cursor: str | None = public(
+        "The cursor of the last edge, to pass as `after` for the next page; null on an empty page."
     )
 
 
 @strawberry.type(description="One object of a page, and its place in the list.")
 class Edge(Generic[T]):
-    node: T = strawberry.field(description="The object.")
-    cursor: str = strawberry.field(description="Its place in the list in this order: opaque, for `after` or `before`.")
+    node: T = public("The object.")
+    cursor: str = public("Its place in the list in this order: opaque, for `after` or `before`.")
 
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[T]):
-    edges: list[Edge[T]] = strawberry.field(description="The objects of this page with their cursors.")
-    nodes: list[T] = strawberry.field(description="The objects of this page.")
-    page_info: PageInfo = strawberry.field(description="Where this page stands in the list.")
-    total_count: int = strawberry.field(
-        description="How many objects the whole list has, after `where` and `search`. Counted only when selected, with "
+    edges: list[Edge[T]] = public("The objects of this page with their cursors.")
+    nodes: list[T] = public("The objects of this page.")
+    page_info: PageInfo = public("Where this page stands in the list.")
+    total_count: int = public(
+        "How many objects the whole list has, after `where` and `search`. Counted only when selected, with "
         "a statement of its own, and up to 10,000 unless the server is set otherwise: one more than that means more."
     )
 

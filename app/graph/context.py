@@ -1,19 +1,39 @@
-"""What an operation has at hand: who asks, the four databases, and the dataloaders of the reads it makes."""
+"""What an operation has at hand: who asks, the services of the process, and the dataloaders of the reads it makes."""
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 from aiodataloader import DataLoader
 from graphql.pyutils import Path
 
 from app.database import Databases, Row
-from app.reads import Columns, Read, Slice, fetch
+from app.domains.orders import reads as order_reads
+from app.domains.orders.tables import Order
+from app.domains.payments import reads as payment_reads
+from app.identity.sessions import Identity
+from app.reads import Columns, Read
+from app.settings import DatabaseName, Settings
+from app.statements import Slice, fetch
+from app.viewer import NOBODY, Viewer
 
 Place = tuple[str, ...]
 """Where a field stands in the answer: its path without the numbers in lists, each step with its parent's type."""
+
+Statements = Counter[DatabaseName]
+counting: ContextVar[Statements | None] = ContextVar("counting", default=None)
+"""Where the statements of the operation that runs are counted. The tasks that it starts inherit it."""
+
+
+def count_statement(name: DatabaseName, _sql: str) -> None:
+    """Count a statement to the operation that it is sent for. For ``Databases.opened``, as its observer."""
+    counter = counting.get()
+    if counter is not None:
+        counter[name] += 1
 
 
 @dataclass(frozen=True)
@@ -35,8 +55,9 @@ class Loaders:
     number of statements depends on the query alone and not on the rows.
     """
 
-    def __init__(self, databases: Databases) -> None:
+    def __init__(self, databases: Databases, viewer: Viewer) -> None:
         self._databases = databases
+        self._viewer = viewer
         self._loaders: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
 
     async def rows(self, place: Place, ask: Ask, key: object) -> list[Row]:
@@ -48,20 +69,48 @@ class Loaders:
         return await asyncio.shield(self._loaders[place, ask].load(key))
 
     async def _fetch(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
-        rows = await fetch(self._databases, ask.read, ask.columns, keys, dict(ask.parameters), ask.slice_)
+        parameters = dict(ask.parameters) | await self._own_keys(ask.read)
+        rows = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
         return [rows.get(key, []) for key in keys]
 
+    async def _own_keys(self, read: Read) -> dict[str, object]:
+        """What is the viewer's in another database, where a read knows the viewer's own rows by it. Asked once."""
+        if read.own_keys is None or self._viewer.is_staff or self._viewer.user is None:
+            return {}
+        of_viewer, column = _OWN_KEYS[read.own_keys]
+        rows = await self.rows((), Ask(of_viewer, (column,)), self._viewer.user)
+        return {read.own_keys: [row[str(column.key)] for row in rows]}
 
+
+_OWN_KEYS = {payment_reads.OWN_ORDERS: (order_reads.all_of_user, Order.id)}
+
+
+@dataclass(frozen=True)
+class Services:
+    """What lives as long as the process."""
+
+    databases: Databases
+    settings: Settings
+    identity: Identity
+
+
+@dataclass
 class Context:
     """One for each operation."""
 
-    def __init__(self, databases: Databases, largest_total: int, viewer: str | None = None) -> None:
-        self.databases = databases
-        self.loaders = Loaders(databases)
-        self.largest_total = largest_total
-        """Up to where a ``totalCount`` counts."""
-        self.viewer = viewer
-        """The uuid of the user who asks; None for somebody who is not signed in."""
+    services: Services
+    viewer: Viewer = NOBODY
+    address: str = ""
+    """Where the request came from: an IP address."""
+    statements: Statements = field(default_factory=lambda: cast("Statements", Counter()))
+    """How many statements the operation sent to each database."""
+
+    def __post_init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the dataloaders, and with them what was read so far: after a write it may be no longer true."""
+        self.loaders = Loaders(self.services.databases, self.viewer)
 
 
 Info = strawberry.Info[Context, None]

@@ -1,7 +1,7 @@
 """What a field of the read model is, as data: which column of the type's own row, or which read by which key.
 
 It stands in the field's ``metadata["declared"]``, where any executor finds it. It decides which arguments the
-field takes.
+field takes. Who may see the field stands beside it (visibility.py).
 """
 
 from collections.abc import Mapping

@@ -36,29 +36,34 @@ from app.graph.declarations import (
 )
 from app.graph.inputs import filter_of, order_of, storable
 from app.graph.node import NodeRow, decode_global_id, decode_id, encode_id
+from app.graph.visibility import ADMIN, PUBLIC, Visibility, check_visible, visibility
 from app.paging import AnyColumn, Cursors, Order
 from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, Shape, counted, narrowed
 
 
-def column(column: AnyColumn, description: str, *, is_id: bool = False) -> Any:  # Any: see `_field`
+def column(
+    column: AnyColumn, visible_to: Visibility, description: str, *, is_id: bool = False
+) -> Any:  # Any: see `_field`
     """A column, or an expression over the columns, of the type's own row."""
-    return _field(ColumnField, Column(column, is_id), description)
+    return _field(ColumnField, Column(column, is_id), visible_to, description)
 
 
 def edge(
     read: Read | Choice,
     via: AnyColumn | Columns,
+    visible_to: Visibility,
     description: str,
     *,
     take: AnyColumn | None = None,
     argument: IntArgument | None = None,
 ) -> Any:
     """Another row or list of rows, by a key that stands in ``via``. ``take``: one column of that row instead of it."""
-    return _field(EdgeField, Edge(read, _tuple(via), take, argument), description)
+    return _field(EdgeField, Edge(read, _tuple(via), take, argument), visible_to, description)
 
 
 def connection(
     read: Read | Choice,
+    visible_to: Visibility,
     description: str,
     via: AnyColumn | Columns = (),
     *,
@@ -67,27 +72,30 @@ def connection(
     search: Read | None = None,
 ) -> Any:
     """A page of the rows whose key stands in ``via``, or of the whole table."""
-    return _field(ConnectionField, Connection(read, _tuple(via), where, order_by, search), description)
+    return _field(ConnectionField, Connection(read, _tuple(via), where, order_by, search), visible_to, description)
 
 
-def lookup(description: str, **by: Read) -> Any:
+def lookup(visible_to: Visibility, description: str, **by: Read) -> Any:
     """A row of the root, by exactly one of these arguments. The one called ``id`` takes a global id or a uuid."""
-    return _field(LookupField, Lookup(by), description)
+    return _field(LookupField, Lookup(by), visible_to, description)
 
 
 def node(reads: Mapping[type, Read], description: str) -> Any:
     """The object with a global id, of any of these types."""
-    return _field(NodeField, Nodes(reads, many=False), description)
+    return _field(NodeField, Nodes(reads, many=False), PUBLIC, description)
 
 
 def nodes(reads: Mapping[type, Read], description: str) -> Any:
     """The objects with these global ids, of any of these types, in the order of the ids."""
-    return _field(NodeField, Nodes(reads, many=True), description)
+    return _field(NodeField, Nodes(reads, many=True), PUBLIC, description)
 
 
-def _field(kind: "type[ColumnField | LoadedField]", declaration: Declared, description: str) -> Any:
+def _field(
+    kind: "type[ColumnField | LoadedField]", declaration: Declared, visible_to: Visibility, description: str
+) -> Any:
     # Any, as strawberry.field() itself has it: to a type checker the class attribute is of the annotated type.
-    field = kind(description=description, metadata={"declared": declaration})
+    text = f"{description} For staff only." if visible_to is ADMIN else description
+    field = kind(description=text, metadata={"declared": declaration, "visible_to": visible_to})
     field.arguments = arguments_of(declaration)
     return field
 
@@ -141,9 +149,18 @@ def key_of(row: Row, via: Columns) -> object:
 
 
 class ColumnField(StrawberryField):
-    """A field without a resolver: its value is a cell of the row."""
+    """A field without a resolver: its value is a cell of the row.
+
+    One for staff looks who asks. For the others that was settled with the row.
+    """
+
+    @property
+    def is_basic_field(self) -> bool:
+        return visibility(self) is not ADMIN
 
     def get_result(self, source: Row, info: Info | None, args: list[Any], kwargs: dict[str, Any]) -> object:
+        if info is not None:
+            check_visible(ADMIN, info.context.viewer)
         declaration = cast("Column", declared(self))
         value = source[str(declaration.column.key)]
         return encode_id(self._type_name, value) if declaration.is_id else value
@@ -167,7 +184,11 @@ class LoadedField(StrawberryField, ABC):
     def get_result(
         self, source: Row, info: Info | None, args: list[Any], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, object]:
-        return self.load(source, cast("Info", info), kwargs)
+        return self._load_if_visible(source, cast("Info", info), kwargs)
+
+    async def _load_if_visible(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
+        check_visible(self.metadata["visible_to"], info.context.viewer)
+        return await self.load(source, info, arguments)
 
     @abstractmethod
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
@@ -252,7 +273,7 @@ class ConnectionField(LoadedField):
         async def total() -> int | None:
             if "totalCount" not in names:
                 return None
-            ask = Ask(counted(read, info.context.largest_total), (TOTAL,), tuple(values.items()))
+            ask = Ask(counted(read, info.context.services.settings.largest_total), (TOTAL,), tuple(values.items()))
             [row] = await info.context.loaders.rows(place, ask, key)
             return row["total"]
 

@@ -10,6 +10,7 @@ from graphql import GraphQLAbstractType, GraphQLResolveInfo
 from app.database import Row
 from app.errors import BadUserInputError
 from app.graph.scalars import is_uuid
+from app.graph.visibility import public
 
 
 def encode_id(type_name: str, uuid: str) -> str:
@@ -57,7 +58,7 @@ class NodeRow:
 
 @strawberry.interface(description="An object with a global id.")
 class Node:
-    id: strawberry.ID = strawberry.field(description="Opaque, and unique among all objects of all types.")
+    id: strawberry.ID = public("Opaque, and unique among all objects of all types.")
 
     @classmethod
     def is_type_of(cls, _row: Any, _info: GraphQLResolveInfo[Any]) -> bool:  # rows are of any source

@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 
 import strawberry
-from graphql import GraphQLError, GraphQLInputObjectType
-from strawberry.extensions import DisableIntrospection
+from graphql import GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, is_introspection_type
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
 
 from app.domains.orders import reads as order_reads
 from app.domains.payments import reads as payment_reads
 from app.domains.products import reads as product_reads
 from app.domains.users import reads as user_reads
 from app.graph.fields import node, nodes
-from app.graph.guard.errors import MaskErrors
 from app.graph.node import Node
 from app.graph.orders.query import OrdersQuery
 from app.graph.orders.types import Order, OrderItem
@@ -22,8 +19,10 @@ from app.graph.payments.types import Payment, Refund
 from app.graph.products.query import ProductsQuery
 from app.graph.products.types import Category, Product, ProductImage
 from app.graph.scalars import SCALARS
+from app.graph.users.mutation import UsersMutation
 from app.graph.users.query import UsersQuery
 from app.graph.users.types import User, UserProfile
+from app.graph.visibility import visibility
 from app.reads import Read
 
 NODES: Mapping[type, Read] = {
@@ -47,20 +46,24 @@ class Query(UsersQuery, ProductsQuery, OrdersQuery, PaymentsQuery):
     )
 
 
-class Schema(strawberry.Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Nothing: ``MaskErrors`` logs the faults, a line each. Strawberry's own way is a stack for every error."""
+@strawberry.type(description="Everything that can be changed.")
+class Mutation(UsersMutation):
+    pass
 
 
-def build_schema(*, introspection: bool = True) -> Schema:
-    """The schema. Without introspection it does not tell what there is, also not by suggesting it in an error."""
-    schema = Schema(
-        Query,
-        extensions=[MaskErrors] if introspection else [MaskErrors, DisableIntrospection],
-        config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True, disable_field_suggestions=not introspection),
-    )
+def build_schema() -> strawberry.Schema:
+    """The schema.
+
+    Raises:
+        TypeError: a field does not say who may see it.
+    """
+    schema = strawberry.Schema(Query, Mutation, config=StrawberryConfig(scalar_map=SCALARS, sort_schema=True))
     for type_ in schema._schema.type_map.values():  # pyright: ignore[reportPrivateUsage] -- there is no other way to it
         if isinstance(type_, GraphQLInputObjectType):
             # Strawberry keeps this to itself, and then graphql-core lets a literal with two fields through.
             type_.is_one_of = type_.extensions["strawberry-definition"].is_one_of
+        elif isinstance(type_, GraphQLObjectType | GraphQLInterfaceType) and not is_introspection_type(type_):
+            for name, field in type_.fields.items():
+                if visibility(field.extensions["strawberry-definition"]) is None:
+                    raise TypeError(f"{type_.name}.{name} does not say who may see it")
     return schema

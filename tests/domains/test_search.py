@@ -19,8 +19,8 @@ from app.operations.connect import Connection, connected
 from app.operations.databases import create
 from app.operations.migrations import upgrade
 from app.operations.server import LocalServer
-from app.reads import Slice, statement
 from app.settings import Settings
+from app.statements import Slice, statement
 from tests.factories import TODAY, Make
 
 pytestmark = pytest.mark.anyio

@@ -6,16 +6,19 @@ from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from strawberry.types import ExecutionResult
 
 from app.database import Databases
-from app.graph.context import Context
+from app.graph.context import Context, Services
+from app.graph.engine import Engine, Request
 from app.graph.schema import build_schema
+from app.identity.sessions import Identity
 from app.operations.importing import import_folder
 from app.settings import DatabaseName, Settings
-from tests.factories import empty
+from app.viewer import Viewer
+from tests.factories import Row, empty
 
 SCHEMA = build_schema()
 SHOP = Path(__file__).parents[3] / "shared" / "data" / "shop"
@@ -30,34 +33,67 @@ def shop(settings: Settings) -> Generator[Settings]:
     asyncio.run(empty(settings))
 
 
+SESSION = str(UUID(int=2))
+ADMIN = Viewer(str(UUID(int=1)), SESSION, "admin")
+
+
+def customer(user: Row) -> Viewer:
+    """The viewer that a row of users is."""
+    return Viewer(str(user["id"]), SESSION, "customer")
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer, taken apart."""
+
+    data: dict[str, Any] | None
+    errors: list[dict[str, Any]]
+    extensions: dict[str, Any]
+
+
 @dataclass
 class Gateway:
-    """The schema over four pools. ``statements`` holds what the latest query sent to which database."""
+    """The engine over four pools, asked by an administrator unless ``viewer`` is somebody else.
+
+    ``statements`` holds what the latest query sent to which database.
+    """
 
     databases: Databases
-    largest_total: int = 10_000
+    settings: Settings
     statements: list[tuple[DatabaseName, str]] = field(default_factory=list[tuple[DatabaseName, str]])
+    viewer: Viewer = ADMIN
 
-    async def execute(self, query: str, *, viewer: str | None = None, **variables: Any) -> ExecutionResult:
+    def __post_init__(self) -> None:
+        self.services = Services(self.databases, self.settings, Identity(self.databases, self.settings))
+        self.engine = Engine(SCHEMA, self.settings)
+
+    def limited(self, **limits: Any) -> "Gateway":
+        """The same with other settings."""
+        return Gateway(self.databases, self.settings.model_copy(update=limits), self.statements, self.viewer)
+
+    async def execute(self, query: str, *, viewer: Viewer | None = None, **variables: Any) -> Result:
         self.statements.clear()
-        result = await SCHEMA.execute(query, variables, Context(self.databases, self.largest_total, viewer))
-        assert isinstance(result, ExecutionResult)
-        return result
+        answer = await self.engine.answer(
+            Request(query, variables=variables), Context(self.services, viewer or self.viewer)
+        )
+        body: dict[str, Any] = answer.body
+        return Result(body.get("data"), body.get("errors", []), body.get("extensions", {}))
 
-    async def ask(self, query: str, *, viewer: str | None = None, **variables: Any) -> dict[str, Any]:
+    async def ask(self, query: str, *, viewer: Viewer | None = None, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""
         result = await self.execute(query, viewer=viewer, **variables)
-        assert result.errors is None
+        assert result.errors == []
         assert result.data is not None
         return result.data
 
     async def refuse(
-        self, query: str, **variables: Any
+        self, query: str, *, viewer: Viewer | None = None, **variables: Any
     ) -> tuple[dict[str, Any] | None, list[tuple[list[str | int] | None, str, str]]]:
         """The data, and the path, code and message of each error."""
-        result = await self.execute(query, **variables)
-        errors = [(error.path, str((error.extensions or {})["code"]), error.message) for error in result.errors or []]
-        return result.data, errors
+        result = await self.execute(query, viewer=viewer, **variables)
+        return result.data, [
+            (error.get("path"), error["extensions"]["code"], error["message"]) for error in result.errors
+        ]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,7 +104,7 @@ class Gateway:
 async def gateway_of(settings: Settings) -> AsyncGenerator[Gateway]:
     statements: list[tuple[DatabaseName, str]] = []
     async with Databases.opened(settings, lambda name, sql: statements.append((name, sql))) as databases:
-        yield Gateway(databases, statements=statements)
+        yield Gateway(databases, settings, statements)
 
 
 @pytest.fixture

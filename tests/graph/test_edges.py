@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from app.viewer import NOBODY
 from tests.factories import TODAY, Make
-from tests.graph.conftest import Gateway
+from tests.graph.conftest import Gateway, customer
 
 pytestmark = pytest.mark.anyio
 
@@ -319,7 +320,7 @@ async def test_money_is_exact(gateway: Gateway, make: Make) -> None:
 
 async def test_viewer(gateway: Gateway, make: Make) -> None:
     user: dict[str, Any] = await make.user()
-    assert await gateway.ask("{ viewer { uuid } }") == {"viewer": None}
+    assert await gateway.ask("{ viewer { uuid } }", viewer=NOBODY) == {"viewer": None}
     me = {"viewer": {"uuid": str(user["id"])}}
-    assert await gateway.ask("{ viewer { uuid } }", viewer=str(user["id"])) == me
-    assert await gateway.ask("{ viewer { uuid } }", viewer=str(uuid4())) == {"viewer": None}
+    assert await gateway.ask("{ viewer { uuid } }", viewer=customer(user)) == me
+    assert await gateway.ask("{ viewer { uuid } }", viewer=customer({"id": uuid4()})) == {"viewer": None}

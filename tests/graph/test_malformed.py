@@ -23,12 +23,12 @@ async def refused(gateway: Gateway, query: str, **variables: Any) -> str:
     assert gateway.statements == []
     assert result.errors, query
     for error in result.errors:
-        assert (error.extensions or {})["code"] == "BAD_USER_INPUT", error
-        assert error.path or error.locations, error
-        assert error.message
-        assert not OURS.search(error.message), error.message
-        assert len(error.message) < 1000
-    return " ".join(error.message for error in result.errors)
+        assert error["extensions"]["code"] == "BAD_USER_INPUT", error
+        assert error.get("path") or error["locations"], error
+        assert error["message"]
+        assert not OURS.search(error["message"]), error["message"]
+        assert len(error["message"]) < 1000
+    return " ".join(error["message"] for error in result.errors)
 
 
 DECIMALS = [
@@ -67,7 +67,7 @@ TIMES = [
 ]
 
 
-@pytest.mark.parametrize("value", [*DECIMALS, 1.5, True, [], {}, 10**9, -(10**400)], ids=repr)
+@pytest.mark.parametrize("value", [*DECIMALS, 1.5, True, [], {}, 10**9, -(10**90)], ids=repr)
 async def test_decimals(gateway: Gateway, value: object) -> None:
     query = "query($x: Decimal!) { orders(where: {totalAmount: {gt: $x}}) { totalCount } }"
     await refused(gateway, query, x=value)
@@ -133,6 +133,7 @@ async def test_filters(gateway: Gateway, where: str) -> None:
     ids=repr,
 )
 async def test_filters_in_variables(gateway: Gateway, where: dict[str, Any]) -> None:
+    gateway = gateway.limited(max_list=1000)
     query = "query($w: ProductWhere) { products(where: $w) { nodes { uuid } totalCount } }"
     await refused(gateway, query, w=where)
 
@@ -146,14 +147,15 @@ async def test_a_message_names_the_place_in_the_filter(gateway: Gateway) -> None
 
 @pytest.mark.parametrize("depth", [21, 100, 1_000, 10_000])
 async def test_a_filter_that_is_nested_too_deep(gateway: Gateway, depth: int) -> None:
+    gateway = gateway.limited(max_tokens=100_000)
     where: dict[str, Any] = {}
     for number in range(depth):
         where = {"not": where} if number % 2 else {"and": [where]}
     result = await gateway.execute("query($w: UserWhere) { users(where: $w) { totalCount } }", w=where)
     assert gateway.statements == []
-    [error] = result.errors or []
-    assert (error.extensions or {})["code"] == "BAD_USER_INPUT"
-    assert "nested" in error.message
+    [error] = result.errors
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "nested" in error["message"]
 
 
 async def test_twenty_levels_are_taken(gateway: Gateway) -> None:
@@ -266,6 +268,7 @@ async def test_a_number_in_a_cursor_need_not_fit_the_column(gateway: Gateway) ->
 
 
 async def test_a_filter_of_too_many_tests(gateway: Gateway) -> None:
+    gateway = gateway.limited(max_list=1000)
     query = "query($w: ProductWhere) { products(where: $w) { nodes { uuid } totalCount } }"
     where = {"or": [{"name": {"eq": str(number)}} for number in range(101)]}
     assert await refused(gateway, query, w=where) == "where has more than 100 tests."

@@ -117,7 +117,7 @@ async def test_up_to_a_hundred(gateway: Gateway) -> None:
     some = [encode_id("User", str(uuid4()))] * 100
     _, errors = await gateway.refuse(QUERY, ids=some)
     assert {code for _, code, _ in errors} == {"NOT_FOUND"}
-    data, errors = await gateway.refuse(QUERY, ids=[*some, some[0]])
+    data, errors = await gateway.limited(max_list=1000).refuse(QUERY, ids=[*some, some[0]])
     assert data is None
     assert errors == [(["nodes"], "BAD_USER_INPUT", "ids takes up to 100.")]
     assert gateway.statements == []
@@ -130,7 +130,7 @@ async def test_a_database_that_is_down_costs_its_objects(settings: Settings, mak
     async with proxied(settings.database_url(name)) as (proxy, url):
         proxy.refuse()
         async with Databases.opened(settings.model_copy(update={f"{name}_database_url": url})) as databases:
-            data, errors = await Gateway(databases).refuse(QUERY, ids=list(ids.values()))
+            data, errors = await Gateway(databases, settings).refuse(QUERY, ids=list(ids.values()))
     assert data is not None
     assert [node and node["__typename"] for node in data["nodes"]] == [
         None if place in lost else type_name for place, type_name in enumerate(ids)

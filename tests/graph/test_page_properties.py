@@ -16,7 +16,7 @@ from strawberry.utils.str_converters import to_camel_case, to_snake_case
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 from tests.factories import TODAY, Make, Row
 from tests.graph.conftest import SCHEMA, Gateway
-from tests.graph.world import Work, World, queries_read_once, world_of
+from tests.graph.world import Work, World, world_of
 
 TEXTS = st.sampled_from(["", "a", "A", "b", "é", "日", "𝄞", "a b", "ab", "%", "_"])
 TIMES = st.sampled_from([TODAY + timedelta(microseconds=number) for number in range(4)])
@@ -28,7 +28,7 @@ CORE = SCHEMA._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's o
 
 @pytest.fixture(scope="module")
 def world(settings: Settings) -> Generator[World]:
-    with queries_read_once(), world_of(settings) as world:
+    with world_of(settings) as world:
         yield world
 
 

@@ -22,7 +22,7 @@ ROOT = """query($top: ID!) {
 
 @pytest.mark.parametrize(("number", "expected"), [(0, 0), (2, 2), (3, 3), (4, 4), (5, 4), (9, 4)])
 async def test_lists_of_the_root(gateway: Gateway, make: Make, number: int, expected: int) -> None:
-    gateway.largest_total = CAP
+    gateway = gateway.limited(largest_total=CAP)
     top = await make.category()
     for _ in range(number):
         await make.user()
@@ -37,7 +37,7 @@ async def test_lists_of_the_root(gateway: Gateway, make: Make, number: int, expe
 
 async def test_lists_of_many_parents_at_once(gateway: Gateway, make: Make) -> None:
     """Each parent's own is counted up to the cap, with a filter as well, and whatever page is asked for."""
-    gateway.largest_total = CAP
+    gateway = gateway.limited(largest_total=CAP)
     numbers = [0, 2, 3, 4, 7]
     chain = None
     for number in numbers:

@@ -6,8 +6,9 @@ import pytest
 
 from app.domains.products import reads
 from app.domains.products.tables import DEPTH, Category, Product
-from app.reads import TOTAL, Columns, Read, Slice
+from app.reads import TOTAL, Columns, Read
 from app.settings import Settings
+from app.statements import Slice
 from tests.factories import Make
 from tests.plans import executed
 

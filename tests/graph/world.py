@@ -8,11 +8,9 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from strawberry.extensions import ParserCache, ValidationCache
-
 from app.settings import DatabaseName, Settings
 from tests.factories import Make
-from tests.graph.conftest import SCHEMA, Gateway, gateway_of
+from tests.graph.conftest import Gateway, gateway_of
 
 EMPTY: dict[DatabaseName, str] = {
     "users": "DELETE FROM users",
@@ -59,14 +57,3 @@ def world_of(settings: Settings) -> Generator[World]:
             yield runner.run(entered(runner))
         finally:
             runner.run(stack.aclose())
-
-
-@contextmanager
-def queries_read_once() -> Generator[None]:
-    """Each query's text is parsed and validated once: for a small page, two thirds of its time."""
-    usual = SCHEMA.extensions
-    SCHEMA.extensions = (*usual, ParserCache, ValidationCache)
-    try:
-        yield
-    finally:
-        SCHEMA.extensions = usual

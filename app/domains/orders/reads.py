@@ -5,11 +5,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Select, Uuid, select
+from sqlalchemy import ColumnElement, DateTime, Select, Uuid, exists, select
 
 from app.domains.orders.tables import PRODUCT_STATS, Order, OrderItem, OrderStatus, ProductStatsRefresh
 from app.paging import ascending, descending
-from app.reads import Match, computed, equal, many, one, page
+from app.reads import PUBLIC, VIEWER, Match, Rows, computed, equal, many, one, page
+
+ORDERS = Rows(model=Order, own=Order.user_id == VIEWER)
+_of_own_order = exists().where(
+    Order.id == OrderItem.order_id, Order.created_at == OrderItem.order_created_at, Order.user_id == VIEWER
+)
+ITEMS = Rows(model=OrderItem, own=_of_own_order)
+PRODUCT_SALES = Rows(model=ProductStatsRefresh, own=PUBLIC)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
@@ -47,24 +54,26 @@ def _created_between(
 
 _TIME = DateTime(timezone=True)
 order_by_id = one(
-    Order,
+    ORDERS,
     Match(
         (Uuid(), _TIME, _TIME),
         arrays=_with_bounds,
         condition=_created_between,
     ),
 )
-order_by_item = one(Order, equal(Order.id, Order.created_at))
+order_by_item = one(ORDERS, equal(Order.id, Order.created_at))
 """By the whole primary key, which a line holds."""
 
 _NEWEST_FIRST = descending(Order.created_at, Order.id)
-orders = page(Order, None, _NEWEST_FIRST)
-orders_by_user = page(Order, equal(Order.user_id), _NEWEST_FIRST)
+orders = page(ORDERS, None, _NEWEST_FIRST)
+orders_by_user = page(ORDERS, equal(Order.user_id), _NEWEST_FIRST)
+all_of_user = many(ORDERS, equal(Order.user_id), ascending(Order.id))
+"""For another database, that must know which orders are a user's own."""
 
-item_by_id = one(OrderItem, equal(OrderItem.id))
+item_by_id = one(ITEMS, equal(OrderItem.id))
 """Looks into every partition: a line's id says nothing of its order's time."""
-items_by_order = many(OrderItem, equal(OrderItem.order_id, OrderItem.order_created_at), ascending(OrderItem.id))
-items_by_product = page(OrderItem, equal(OrderItem.product_id), descending(OrderItem.created_at, OrderItem.id))
+items_by_order = many(ITEMS, equal(OrderItem.order_id, OrderItem.order_created_at), ascending(OrderItem.id))
+items_by_product = page(ITEMS, equal(OrderItem.product_id), descending(OrderItem.created_at, OrderItem.id))
 
 
 def _sales_of_user(user_id: ColumnElement[Any]) -> Select[Any]:
@@ -76,6 +85,6 @@ def _sales_of_product(product_id: ColumnElement[Any]) -> Select[Any]:
     return select().select_from(ProductStatsRefresh).outerjoin(PRODUCT_STATS, stats)
 
 
-stats_by_user = computed(Order, _sales_of_user)
-stats_by_product = computed(Order, _sales_of_product)
+stats_by_user = computed(ORDERS, _sales_of_user)
+stats_by_product = computed(PRODUCT_SALES, _sales_of_product)
 """Zeros for a product that was never sold: it has no row in the view."""

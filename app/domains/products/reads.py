@@ -29,14 +29,20 @@ from sqlalchemy.dialects.postgresql import array
 
 from app.domains.products.tables import Category, Product, ProductImage, relevance
 from app.paging import Sort, ascending
-from app.reads import Read, Shape, computed, counted, equal, many, one, page, spread_page, walked
+from app.reads import PUBLIC, Read, Rows, Shape, computed, counted, equal, many, one, page, spread_page, walked
 
 _EXISTS = Category.deleted_at.is_(None)
 _SOLD = Product.deleted_at.is_(None)
+_OF_SOLD = ProductImage.product_id.in_(select(Product.id).where(_SOLD))
+CATEGORIES = Rows(model=Category, exist=_EXISTS, own=PUBLIC)
+PRODUCTS = Rows(model=Product, exist=_SOLD, own=PUBLIC)
+IMAGES = Rows(model=ProductImage, exist=_OF_SOLD, own=PUBLIC)
+IMAGES_OF_PRODUCT = Rows(model=ProductImage, own=PUBLIC)  # of one that is sold, as whoever asks has found
+PRIMARY_IMAGES = Rows(model=ProductImage, exist=ProductImage.is_primary.is_(True), own=PUBLIC)
 _BY_NAME = ascending(Category.name, Category.id)
 _PRODUCTS_BY_NAME = ascending(Product.name, Product.id)
 
-Rows = Select[*tuple[Any, ...]]
+Query = Select[*tuple[Any, ...]]
 
 # Each walk is a recursive WITH of this name.
 _WALK = "walk"
@@ -45,14 +51,14 @@ _DEPTH_FIRST = (Sort(literal_column("walk.path")),)
 _ZERO, _ONE = literal_column("0", Integer), literal_column("1", Integer)
 
 
-def _begin(first: Rows, category_id: ColumnElement[Any]) -> CTE:
+def _begin(first: Query, category_id: ColumnElement[Any]) -> CTE:
     if isinstance(category_id, ColumnClause):
         # Without the correlation the first step would select from the keys anew, and so from all of them.
         first = first.correlate(typing.cast("FromClause", category_id.table))
     return first.cte(_WALK, recursive=True, nesting=True)
 
 
-def _each(walk: CTE, rows: Rows) -> tuple[FromClause, FromClause]:
+def _each(walk: CTE, rows: Query) -> tuple[FromClause, FromClause]:
     """Each step of a walk with rows of its own, found by an index: those rows, and the two joined.
 
     LIMIT NULL limits nothing, but keeps PostgreSQL from making one join of it all. It overrates how far a walk goes,
@@ -115,30 +121,29 @@ def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
     return _with_rows(walk.union_all(deeper.where(or_(deepest.is_(None), walk.c.level < deepest))))
 
 
-category_by_id = one(Category, equal(Category.id), _EXISTS)
-categories = page(Category, None, _BY_NAME, _EXISTS)
-children_by_category = many(Category, equal(Category.parent_id), _BY_NAME, _EXISTS)
-ancestors_by_category = walked(Category, _ancestors, _FARTHEST_FIRST)
-descendants_by_category = walked(Category, _descendants, _DEPTH_FIRST)
+category_by_id = one(CATEGORIES, equal(Category.id))
+categories = page(CATEGORIES, None, _BY_NAME)
+children_by_category = many(CATEGORIES, equal(Category.parent_id), _BY_NAME)
+ancestors_by_category = walked(CATEGORIES, _ancestors, _FARTHEST_FIRST)
+descendants_by_category = walked(CATEGORIES, _descendants, _DEPTH_FIRST)
 """Takes the parameter ``max_depth``: how many levels down, or None for all of them."""
-depth_by_category = computed(Category, _depth)
+depth_by_category = computed(CATEGORIES, _depth)
 
-product_by_id = one(Product, equal(Product.id), _SOLD)
-product_by_sku = one(Product, equal(Product.sku), _SOLD)
-products = page(Product, None, _PRODUCTS_BY_NAME, _SOLD)
-products_by_category = page(Product, equal(Product.category_id), _PRODUCTS_BY_NAME, _SOLD)
+product_by_id = one(PRODUCTS, equal(Product.id))
+product_by_sku = one(PRODUCTS, equal(Product.sku))
+products = page(PRODUCTS, None, _PRODUCTS_BY_NAME)
+products_by_category = page(PRODUCTS, equal(Product.category_id), _PRODUCTS_BY_NAME)
 products_by_subtree = spread_page(products_by_category, _downwards)
 count_by_category = counted(products_by_category)
 count_by_subtree = counted(products_by_subtree)
 
-_OF_SOLD = ProductImage.product_id.in_(select(Product.id).where(_SOLD))
-image_by_id = one(ProductImage, equal(ProductImage.id), _OF_SOLD)
+image_by_id = one(IMAGES, equal(ProductImage.id))
 images_by_product = many(
-    ProductImage,
+    IMAGES_OF_PRODUCT,
     equal(ProductImage.product_id),
     (Sort(ProductImage.is_primary, descending=True), *ascending(ProductImage.created_at, ProductImage.id)),
 )
-primary_image_by_product = one(ProductImage, equal(ProductImage.product_id), ProductImage.is_primary.is_(True))
+primary_image_by_product = one(PRIMARY_IMAGES, equal(ProductImage.product_id))
 
 
 _FOUND_BY = "@@"

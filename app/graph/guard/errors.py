@@ -1,54 +1,65 @@
 """Errors as clients see them: a message, a path and a code of the closed list. Whatever else was raised is masked."""
 
 import logging
-from collections.abc import Iterator
-from typing import cast
+from dataclasses import dataclass, field
 from uuid import uuid4
 
-from graphql import GraphQLError
-from strawberry.extensions import SchemaExtension
-from strawberry.schema import BaseSchema
+from graphql import GraphQLError, GraphQLFormattedError
 
-from app.errors import AppError, ErrorCode
+from app import logs
+from app.errors import AppError, DatabaseUnavailableError, ErrorCode
 
 log = logging.getLogger(__name__)
-LONGEST_LINE = 200
+LONGEST_MESSAGE = 500
+"""Characters. graphql-core's own messages can repeat a value that was sent, at whatever length it was sent."""
 
 
-class MaskErrors(SchemaExtension):
-    """Gives each error of an answer its code, and hides the text of those that we did not raise on purpose."""
+@dataclass
+class Errors:
+    """The errors of one answer, as they are told, and what they say about it as a whole."""
 
-    def on_operation(self) -> Iterator[None]:
-        yield
-        context = self.execution_context
-        result = context.result
-        if result is not None and result.errors:
-            hides = cast("BaseSchema", context.schema).config.disable_field_suggestions
-            result.errors = [_coded(error, hide_suggestions=hides) for error in result.errors]
+    formatted: list[GraphQLFormattedError] = field(default_factory=list[GraphQLFormattedError])
+    codes: set[ErrorCode] = field(default_factory=set[ErrorCode])
+    missing: set[str] = field(default_factory=set[str])
+    """The databases that did not answer."""
+
+    def add(self, error: GraphQLError) -> None:
+        """Give an error its code. One that we did not raise on purpose is masked, and logged without its text."""
+        cause = _cause(error)
+        if isinstance(cause, DatabaseUnavailableError):
+            self.missing.add(cause.database)
+        if isinstance(cause, AppError):
+            self._tell(error, str(cause), cause.code)
+        elif cause is None or (isinstance(cause, GraphQLError) and (cause.nodes or error.path is None)):
+            # graphql-core's own: the document, a variable or an argument is wrong. What it says of a value that we
+            # answered with (one that is no Int, say) has a path but names no place in the document: a fault of ours.
+            self._tell(error, error.message, ErrorCode.BAD_USER_INPUT)
+        else:
+            error_id = uuid4().hex
+            log.error("something went wrong on our side", extra={"error_id": error_id, **logs.fault(cause)})
+            self._tell(error, "Something went wrong on our side.", ErrorCode.INTERNAL, errorId=error_id)
+
+    def _tell(self, error: GraphQLError, message: str, code: ErrorCode, **more: str) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = message[:LONGEST_MESSAGE] + "…"
+        if code is not ErrorCode.INTERNAL:
+            # Not the message, which can repeat what is in the document.
+            log.debug("%s: %s", code, type(_cause(error) or error).__name__)
+        told = GraphQLError(
+            message,
+            nodes=error.nodes,
+            source=error.source,
+            positions=error.positions,
+            path=error.path,
+            extensions={"code": str(code), **more},
+        )
+        self.codes.add(code)
+        self.formatted.append(told.formatted)
 
 
-def _coded(error: GraphQLError, *, hide_suggestions: bool) -> GraphQLError:
+def _cause(error: GraphQLError) -> BaseException | None:
+    """What was raised in the first place; graphql-core wraps it as often as it passes it on."""
     cause = error.original_error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
-    if isinstance(cause, AppError):
-        return _with(error, str(cause), {"code": cause.code})
-    if cause is None or (isinstance(cause, GraphQLError) and (cause.nodes or error.path is None)):
-        # graphql-core's own: the document, a variable or an argument is wrong. What it says of a value that we
-        # answered with (one that is no Int, say) has a path but names no place in the document: a fault of ours.
-        message = error.message.partition(" Did you mean ")[0] if hide_suggestions else error.message
-        return _with(error, message, {"code": ErrorCode.BAD_USER_INPUT})
-    error_id = uuid4().hex
-    log.error("%s %s: %s", error_id, type(cause).__name__, str(cause).replace("\n", " ")[:LONGEST_LINE])
-    return _with(error, "Something went wrong on our side.", {"code": ErrorCode.INTERNAL, "errorId": error_id})
-
-
-def _with(error: GraphQLError, message: str, extensions: dict[str, str]) -> GraphQLError:
-    return GraphQLError(
-        message,
-        nodes=error.nodes,
-        source=error.source,
-        positions=error.positions,
-        path=error.path,
-        extensions=dict(extensions),
-    )
+    return cause

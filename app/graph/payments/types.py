@@ -10,6 +10,7 @@ from app.graph.fields import column, edge
 from app.graph.node import Node
 from app.graph.orders.types import Order
 from app.graph.scalars import UUID, DateTime, Decimal
+from app.graph.visibility import ADMIN, OWNER
 
 strawberry.enum(tables.PaymentStatus, description="How far a payment has come.")
 strawberry.enum(tables.RefundStatus, description="How far a refund has come.")
@@ -17,21 +18,26 @@ strawberry.enum(tables.RefundStatus, description="How far a refund has come.")
 
 @strawberry.type(description="Money asked for an order.")
 class Payment(Node):
-    id: strawberry.ID = column(tables.Payment.id, "The global id.", is_id=True)
-    uuid: UUID = column(tables.Payment.id, "The key in the payments database.")
-    amount: Decimal = column(tables.Payment.amount, "How much.")
-    currency: str = column(tables.Payment.currency, "The currency, as its three letters of ISO 4217.")
-    method: str = column(tables.Payment.method, "How it is paid: card, invoice and so on.")
-    status: tables.PaymentStatus = column(tables.Payment.status, "How far it has come.")
-    provider: str | None = column(tables.Payment.provider, "Who handles it.")
-    provider_reference: str | None = column(tables.Payment.provider_reference, "The provider's own number of it.")
-    created_at: DateTime = column(tables.Payment.created_at, "When it was begun.")
-    updated_at: DateTime = column(tables.Payment.updated_at, "When it last changed.")
-    order: Order | None = edge(order_reads.order_by_id, tables.Payment.order_id, "What it pays for.")
-    refunds: list["Refund"] = edge(payment_reads.refunds_by_payment, tables.Payment.id, "The refunds, oldest first.")
+    id: strawberry.ID = column(tables.Payment.id, OWNER, "The global id.", is_id=True)
+    uuid: UUID = column(tables.Payment.id, OWNER, "The key in the payments database.")
+    amount: Decimal = column(tables.Payment.amount, OWNER, "How much.")
+    currency: str = column(tables.Payment.currency, OWNER, "The currency, as its three letters of ISO 4217.")
+    method: str = column(tables.Payment.method, OWNER, "How it is paid: card, invoice and so on.")
+    status: tables.PaymentStatus = column(tables.Payment.status, OWNER, "How far it has come.")
+    provider: str | None = column(tables.Payment.provider, ADMIN, "Who handles it.")
+    provider_reference: str | None = column(
+        tables.Payment.provider_reference, ADMIN, "The provider's own number of it."
+    )
+    created_at: DateTime = column(tables.Payment.created_at, OWNER, "When it was begun.")
+    updated_at: DateTime = column(tables.Payment.updated_at, OWNER, "When it last changed.")
+    order: Order | None = edge(order_reads.order_by_id, tables.Payment.order_id, OWNER, "What it pays for.")
+    refunds: list["Refund"] = edge(
+        payment_reads.refunds_by_payment, tables.Payment.id, OWNER, "The refunds, oldest first."
+    )
     amount_refunded: Decimal = edge(
         payment_reads.refunded_by_payment,
         tables.Payment.id,
+        OWNER,
         "How much was given back: the refunds that succeeded.",
         take=tables.AMOUNT_REFUNDED,
     )
@@ -39,14 +45,16 @@ class Payment(Node):
 
 @strawberry.type(description="Money given back.")
 class Refund(Node):
-    id: strawberry.ID = column(tables.Refund.id, "The global id.", is_id=True)
-    uuid: UUID = column(tables.Refund.id, "The key in the payments database.")
-    amount: Decimal = column(tables.Refund.amount, "How much.")
-    reason: str | None = column(tables.Refund.reason, "Why.")
-    status: tables.RefundStatus = column(tables.Refund.status, "How far it has come.")
-    created_at: DateTime = column(tables.Refund.created_at, "When it was begun.")
-    updated_at: DateTime = column(tables.Refund.updated_at, "When it last changed.")
-    payment: Payment = edge(payment_reads.payment_by_id, tables.Refund.payment_id, "The payment that it gives back.")
+    id: strawberry.ID = column(tables.Refund.id, OWNER, "The global id.", is_id=True)
+    uuid: UUID = column(tables.Refund.id, OWNER, "The key in the payments database.")
+    amount: Decimal = column(tables.Refund.amount, OWNER, "How much.")
+    reason: str | None = column(tables.Refund.reason, OWNER, "Why.")
+    status: tables.RefundStatus = column(tables.Refund.status, OWNER, "How far it has come.")
+    created_at: DateTime = column(tables.Refund.created_at, OWNER, "When it was begun.")
+    updated_at: DateTime = column(tables.Refund.updated_at, OWNER, "When it last changed.")
+    payment: Payment = edge(
+        payment_reads.payment_by_id, tables.Refund.payment_id, OWNER, "The payment that it gives back."
+    )
 
 
 @strawberry.type(description="A page of payments.")

@@ -1,0 +1,229 @@
+"""Runs one request: all that can be refused before it is executed, cheapest first, and then the operation."""
+
+import gc
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+from graphql.execution import ExecutionResult
+from graphql.validation.rules import overlapping_fields_can_be_merged
+from strawberry import Schema
+from strawberry.execution import optimized_is_awaitable
+
+from app.errors import AppError, BadUserInputError, ErrorCode, LimitExceededError
+from app.graph.context import Context, counting
+from app.graph.guard.cost import check_cost
+from app.graph.guard.documents import TrustedDocuments
+from app.graph.guard.errors import Errors
+from app.graph.guard.limits import MAX_ERRORS, check_limits, check_text, check_variables
+from app.graph.guard.turns import Turns
+from app.settings import Settings
+from app.viewer import NOBODY
+
+DOCUMENTS_KEPT = 128
+"""How many documents are kept as they were parsed and checked: that takes longer than to run most of them."""
+LONGEST_KEPT = 4_000
+"""Characters. Longer documents are not kept, so that nobody fills the memory with them, and the garbage collector's."""
+
+
+class MutationOverGetError(Exception):
+    """A GET that would change something (GraphQL over HTTP, section 6.2.1)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A well-formed request (GraphQL over HTTP, section 5)."""
+
+    query: str | None = None
+    operation_name: str | None = None
+    variables: Mapping[str, Any] | None = None
+    extensions: Mapping[str, Any] | None = None
+    document_id: str | None = None
+    may_mutate: bool = True
+    """Not over GET."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to send, and what the protocol and the log have to know about it."""
+
+    body: dict[str, object]
+    """``data``, ``errors`` and ``extensions``. No ``data`` where nothing was executed."""
+    refused: bool
+    """Whether nothing was executed."""
+    operation_name: str | None = None
+    codes: frozenset[ErrorCode] = field(default_factory=frozenset[ErrorCode])
+    cacheable: bool = False
+    """Whether everybody who is not signed in would get this answer."""
+
+
+class _InvalidError(Exception):
+    """The document, or the variables, are not of the schema."""
+
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """An operation that may run."""
+
+    operation: OperationDefinitionNode
+    execute: Callable[[], Awaitable[ExecutionResult] | ExecutionResult]
+    cost: int
+
+
+class Engine:
+    """The schema, and the limits within which it is asked."""
+
+    def __init__(self, schema: Schema, settings: Settings) -> None:
+        """
+        Raises:
+            OperationError: the manifest of trusted documents cannot be used.
+        """
+        # Private, and the only way to graphql-core's own schema.
+        self._schema: GraphQLSchema = schema._schema  # pyright: ignore[reportPrivateUsage]
+        # Any: its type parameters are left open there.
+        self._executor = cast("Any", schema.execution_context_class)  # pyright: ignore[reportUnknownMemberType]
+        self._settings = settings
+        self._trusted = TrustedDocuments.load(settings)
+        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._turns = Turns()
+        self._hides = not settings.introspection
+        self._rules = [*specified_rules, *(() if settings.introspection else (NoSchemaIntrospectionCustomRule,))]
+        # Of the process: graphql-core has no parameter for it. At its own default the rule takes seconds.
+        overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = settings.validation_budget
+
+    async def answer(self, request: Request, context: Context) -> Answer:
+        """Run a request. Whatever goes wrong is told in the answer.
+
+        Raises:
+            MutationOverGetError: it is a mutation and may not be one.
+        """
+        counting.set(context.statements)
+        errors = Errors()
+        try:
+            prepared = await self._prepare(request, context)
+        except (AppError, GraphQLError, _InvalidError) as error:
+            for refusal in _told(error):
+                errors.add(refusal)
+            return Answer({"errors": errors.formatted}, refused=True, codes=frozenset(errors.codes))
+        result = prepared.execute()
+        if not isinstance(result, ExecutionResult):
+            result = await result
+        for error in result.errors or ():
+            errors.add(error)
+        return self._answer(request, context, prepared, result, errors)
+
+    def _answer(
+        self, request: Request, context: Context, prepared: _Prepared, result: ExecutionResult, errors: Errors
+    ) -> Answer:
+        extensions: dict[str, object] = {}
+        if errors.missing:
+            extensions["databases"] = dict.fromkeys(sorted(errors.missing), "unavailable")
+        if (request.extensions or {}).get("cost") is True:
+            extensions["cost"] = {"cost": prepared.cost, "limit": self._settings.max_cost}
+        body: dict[str, object] = {"errors": errors.formatted} if errors.formatted else {}
+        body["data"] = result.data
+        if extensions:
+            body["extensions"] = extensions
+        operation = prepared.operation
+        return Answer(
+            body,
+            refused=False,
+            operation_name=operation.name.value if operation.name else None,
+            codes=frozenset(errors.codes),
+            cacheable=operation.operation is OperationType.QUERY and context.viewer == NOBODY and not errors.codes,
+        )
+
+    async def _prepare(self, request: Request, context: Context) -> _Prepared:
+        variables = dict(request.variables or {})
+        check_variables(variables, self._settings)
+        text = self._trusted.resolve(request.query, request.extensions, request.document_id)
+        document = await self._document(text)
+        operation = _chosen(document, request.operation_name)
+        if operation.operation is OperationType.MUTATION and not request.may_mutate:
+            raise MutationOverGetError
+        cost = check_cost(self._schema, document, operation, variables, self._settings)
+        executor: Any = self._executor.build(
+            self._schema,
+            document,
+            context_value=context,
+            raw_variable_values=variables,
+            operation_name=request.operation_name,
+            is_awaitable=optimized_is_awaitable,
+            hide_suggestions=self._hides,
+        )
+        if isinstance(executor, list):
+            raise _InvalidError(cast("list[GraphQLError]", executor))
+        return _Prepared(operation, executor.execute_operation, cost)
+
+    async def _document(self, text: str) -> DocumentNode:
+        if (kept := self._kept.get(text)) is not None:
+            self._kept.move_to_end(text)
+            return kept
+        async with self._turns.taken(len(text)):
+            try:
+                document = self._check(text)
+            finally:
+                # Validation leaves thousands of objects in cycles. While they are young that takes 10 ms; collected
+                # later, together with those of other documents, it would stop the process for half a second.
+                gc.collect(0)
+        if len(text) <= LONGEST_KEPT:
+            self._kept[text] = document
+            if len(self._kept) > DOCUMENTS_KEPT:
+                self._kept.popitem(last=False)
+        return document
+
+    def _check(self, text: str) -> DocumentNode:
+        """Everything about a document that depends neither on who asks nor on variables."""
+        check_text(text, self._settings)
+        document = self._parsed(text)
+        check_limits(document, self._settings)
+        if errors := validate(self._schema, document, self._rules, MAX_ERRORS, hide_suggestions=self._hides):
+            raise _InvalidError(errors)
+        return document
+
+    def _parsed(self, text: str) -> DocumentNode:
+        most = self._settings.max_tokens
+        try:
+            document = parse(text, max_lexical_tokens=most, max_comments=most)
+        except GraphQLSyntaxError as error:
+            if "Document contains more than" in error.message:  # all by which graphql-core tells it from another
+                raise LimitExceededError(f"The document has more than {most:,} tokens, or comments.") from None
+            raise
+        # Its tokens are a list with links both ways, so that nothing but a garbage collection would free them.
+        token = document.loc and document.loc.start_token
+        while token:
+            token.prev, token.next, token = None, None, token.next
+        return document
+
+
+def _told(error: AppError | GraphQLError | _InvalidError) -> list[GraphQLError]:
+    if isinstance(error, _InvalidError):
+        return error.errors
+    return [error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)]
+
+
+def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    """The operation to run (GraphQL specification, section 6.1)."""
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    found = [node for node in operations if name is None or (node.name and node.name.value == name)]
+    if not found:
+        raise BadUserInputError("The document has no operation of the name in operationName.")
+    if len(found) > 1 and name is None:
+        raise BadUserInputError("The document has several operations: say in operationName which one to run.")
+    return found[0]

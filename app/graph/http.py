@@ -1,0 +1,200 @@
+"""GraphQL over HTTP: the endpoint, as a bare ASGI application.
+
+GraphQL over HTTP (https://graphql.github.io/graphql-over-http/draft/), called "the specification" here. What a request
+says is read in ``payload.py``; what a document may ask is the engine's.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import cast
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app import logs
+from app.errors import ErrorCode, UnauthenticatedError
+from app.graph.context import Context, Services
+from app.graph.engine import Answer, Engine, MutationOverGetError, Request
+from app.graph.page import Page
+from app.graph.payload import (
+    GRAPHQL,
+    HTML,
+    JSON,
+    MediaType,
+    RefusedError,
+    check_content_type,
+    is_by_hash,
+    preferred,
+    request_of_body,
+    request_of_query_string,
+)
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ALLOWED = "GET, HEAD, OPTIONS, POST"
+PUBLIC_SECONDS = 60
+"""How long a public answer to a GET by hash may be kept by whoever passes it on."""
+BUSY = "The gateway has as many requests as it can take. Try again in a second."
+
+_STATUS = {  # of an operation that was not executed, under application/graphql-response+json; 400 for all others
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.INTERNAL: 500,
+    ErrorCode.RATE_LIMITED: 429,
+}
+
+# Text as it is, in UTF-8, and not letter by letter in escapes. Nothing that cannot be encoded gets past payload.py.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+class _GoneError(Exception):
+    """The client went away before it had said what it wants."""
+
+
+class Endpoint:
+    """Answers POST and GET. What lives as long as the process, it finds as ``services`` in the lifespan's state."""
+
+    def __init__(self, engine: Engine, settings: Settings, page: Page | None) -> None:
+        """With a page, a browser that comes for HTML gets that."""
+        self._engine = engine
+        self._settings = settings
+        self._page = page
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        media_type = JSON
+        try:
+            media_type = self._media_type(scope)
+            if media_type == HTML:
+                response = self._page
+            else:
+                response = await self._respond(scope, receive, media_type)
+        except RefusedError as refused:
+            response = refusal(refused.status, str(refused), refused.code, refused.headers, media_type)
+        except _GoneError:
+            return
+        if response is not None:
+            await response(scope, receive, send)
+
+    def _media_type(self, scope: Scope) -> MediaType:
+        reads = scope["method"] in ("GET", "HEAD")
+        offers = (GRAPHQL, JSON, HTML) if self._page is not None and reads else (GRAPHQL, JSON)
+        media_type = preferred(header(scope, b"accept"), offers)
+        if media_type is None:
+            raise RefusedError(406, f"Answers are {GRAPHQL} or {JSON}: accept one of them.")
+        return media_type
+
+    async def _respond(self, scope: Scope, receive: Receive, media_type: MediaType) -> Response:
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ALLOWED})
+        services: Services = scope["state"]["services"]
+        request = await self._request(scope, receive)
+        try:
+            viewer = services.identity.viewer_of(header(scope, b"authorization"))
+        except UnauthenticatedError as error:
+            # RFC 6750, section 3; also under application/json, since the request was not looked into.
+            challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            raise RefusedError(401, str(error), error.code, challenge) from None
+        context = Context(services, viewer, address=(scope.get("client") or ("",))[0])
+        self._check_load()
+        self._in_flight += 1
+        try:
+            answer = await self._engine.answer(request, context)
+        except MutationOverGetError:
+            raise RefusedError(
+                405, "A GET changes nothing: send a mutation by POST.", headers={"Allow": "POST"}
+            ) from None
+        finally:
+            self._in_flight -= 1
+            logs.add(statements=dict(context.statements))
+        return _response(answer, request, media_type)
+
+    async def _request(self, scope: Scope, receive: Receive) -> Request:
+        """What is asked, or its refusal."""
+        if scope["method"] in ("GET", "HEAD"):
+            return request_of_query_string(scope["query_string"])
+        if scope["method"] != "POST":
+            raise RefusedError(405, "Send a request by POST or GET.", headers={"Allow": ALLOWED})
+        check_content_type(header(scope, b"content-type"), header(scope, b"content-encoding"))
+        self._check_load()  # no use in reading it
+        return request_of_body(await self._body(header(scope, b"content-length"), receive))
+
+    def _check_load(self) -> None:
+        """Refuse at once what would have to wait. A body that trickles in takes nobody's place meanwhile."""
+        if self._in_flight >= self._settings.max_in_flight:
+            raise RefusedError(503, BUSY, ErrorCode.RATE_LIMITED, {"Retry-After": "1"})
+
+    async def _body(self, length: str | None, receive: Receive) -> bytes:
+        most = self._settings.max_body
+        too_large = RefusedError(413, f"The request has more than {most} bytes.", ErrorCode.LIMIT_EXCEEDED)
+        if length is not None and length.isdecimal() and int(length) > most:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _GoneError
+                    body += message.get("body", b"")
+                    if len(body) > most:
+                        raise too_large
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            # RFC 9110, section 15.5.9: the connection is of no more use.
+            headers = {"Connection": "close"}
+            raise RefusedError(408, "The request took too long to arrive.", ErrorCode.TIMEOUT, headers) from None
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """A header's value; of several, all with commas between them (RFC 9110, section 5.3)."""
+    headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
+    values = [value.decode("latin-1") for key, value in headers if key == name]
+    return ", ".join(values) if values else None
+
+
+def _response(answer: Answer, request: Request, media_type: MediaType) -> Response:
+    logs.add(
+        operation=(answer.operation_name or "")[: logs.LONGEST_VALUE] or None, codes=sorted(map(str, answer.codes))
+    )
+    status = 200
+    if answer.refused and media_type == GRAPHQL:
+        status = next((_STATUS[code] for code in sorted(answer.codes) if code in _STATUS), 400)
+    is_public = answer.cacheable and not request.may_mutate and is_by_hash(request)
+    return _json(
+        answer.body,
+        status,
+        media_type,
+        # A cache must not give one viewer's answer to another, nor one origin's leave to another.
+        {"Cache-Control": f"public, max-age={PUBLIC_SECONDS}", "Vary": "Accept, Authorization, Origin"}
+        if is_public
+        else {},
+    )
+
+
+def refusal(
+    status: int,
+    message: str,
+    code: ErrorCode,
+    headers: Mapping[str, str] = {},
+    media_type: MediaType = JSON,
+    **extensions: str,
+) -> Response:
+    """The answer to a request that was not looked into, in the shape of every other error."""
+    if status < 500:
+        log.debug("%s %s", status, message)
+    logs.add(codes=[str(code)])
+    error = {"message": message, "extensions": {"code": code, **extensions}}
+    return _json({"errors": [error]}, status, JSON if media_type == HTML else media_type, headers)
+
+
+def _json(body: Mapping[str, object], status: int, media_type: MediaType, headers: Mapping[str, str]) -> Response:
+    """An answer, which is nobody else's and tells the request's id where something went wrong."""
+    if "errors" in body and (request_id := logs.request_id()) is not None:
+        extensions = cast("dict[str, object]", body.get("extensions", {}))
+        body = {**body, "extensions": {**extensions, "requestId": request_id}}
+    defaults = {"Cache-Control": "private, no-store", "Vary": "Accept", "Content-Type": f"{media_type}; charset=utf-8"}
+    return Response(_encode(body), status, {**defaults, **headers})
