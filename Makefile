@@ -21,14 +21,27 @@ CREATE = $(PYTHON) -m venv --clear .venv
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test check lock clean
+.PHONY: run test audit-packages check lock clean
 
 run: .venv/.runtime
 	@exec $(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
 
-# A worker starts a server of its own, so that more of them soon gain nothing.
-test: .venv/.dev
-	$(BIN)/pytest -n auto --maxprocesses 4
+# A worker starts a server of its own, so that more of them soon gain nothing. What is skipped is told, with the reason.
+test: .venv/.dev audit-packages
+	$(BIN)/pytest -n auto --maxprocesses 4 -rs
+
+# The audits of GraphQL over HTTP are npm's; without npm, or without its registry, their test is skipped.
+AUDIT = tests/http_audit
+ifneq ($(shell command -v npm 2>/dev/null),)
+audit-packages: $(AUDIT)/node_modules/.package-lock.json
+
+$(AUDIT)/node_modules/.package-lock.json: $(AUDIT)/package-lock.json
+	@npm --prefix $(AUDIT) ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@ || \
+		echo "*** GraphQL over HTTP IS NOT AUDITED: npm could not install its packages." >&2
+else
+audit-packages:
+	@echo "*** GraphQL over HTTP IS NOT AUDITED: there is no npm." >&2
+endif
 
 check: .venv/.dev
 	$(BIN)/ruff format --check
@@ -46,7 +59,7 @@ lock: .venv/.python
 		-o requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist $(AUDIT)/node_modules
 	find app migrations tests -name __pycache__ -exec rm -rf {} +
 
 # The stamps: what was set up, and from which lock.

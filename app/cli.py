@@ -19,6 +19,7 @@ from rich.table import Table
 
 from app.errors import AppError, OperationError
 from app.settings import DATABASE_NAMES, DatabaseName, SettingsError, load_settings
+from app.viewer import Role
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -54,6 +55,9 @@ def serve(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     with serving.listen(settings.host, settings.port) as listener:
+        if settings.jwt_secret is None:
+            advice = "nobody can sign in, and only what is public is seen; make one with: openssl rand -base64 48"
+            progress.print(f"JWT_SECRET is not set: {advice}", style="yellow", soft_wrap=True)
         progress.print(f"Serving http://{settings.host}:{settings.port}/graphql")
         serving.serve(settings, listener)
 
@@ -74,6 +78,20 @@ def demo(
     from app.demo import demo
 
     demo(port=port, data_dir=data_dir, scale=scale, reset=reset)
+
+
+@app.command()
+def token(
+    email: Annotated[str | None, typer.Option(help="Of the user with this address.")] = None,
+    role: Annotated[Role | None, typer.Option(help="Of the oldest active user with this role.")] = None,
+) -> None:
+    """Print an access token alone, to try things with. It needs the JWT_SECRET of the server that is to accept it.
+
+    curl -H "Authorization: Bearer $(storegraph token --role admin)" …
+    """
+    from app.identity.development import access_token
+
+    print(asyncio.run(access_token(load_settings(), email=email, role=role)))
 
 
 @db.command()

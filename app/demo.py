@@ -1,12 +1,15 @@
 """``storegraph demo``: everything at once on one machine, from nothing to a page that answers queries.
 
 A demo's folder holds ``postgres`` (the server's data and what lies beside them, see ``operations/server.py``);
-``demo.lock``, held by the demo that prepares the databases while others wait; and ``demo.env``, the databases' URLs.
-That file is written last: where it is missing, a first start was broken off, and the next one begins anew.
+``demo.lock``, held by the demo that prepares the databases while others wait; and ``demo.env``, the databases' URLs and
+the secret that tokens are signed with. That file is written last: where it is missing, a first start was broken off,
+and the next one begins anew.
 """
 
 import asyncio
 import fcntl
+import os
+import secrets
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import platformdirs
+from pydantic import SecretStr
 
 from app.errors import OperationError
 from app.operations import databases, migrations
@@ -24,7 +28,9 @@ from app.serving import ended_by_signals, listen, serve
 from app.settings import DATABASE_NAMES, LocalSettings, Settings, load_local_settings, load_settings
 
 ORDERS_AT_SCALE_1 = 10_000
-FIRST_QUERY = "{ orders(first: 2) { nodes { totalAmount user { email } items { quantity product { name } } } } }"
+SECRET = "JWT_SECRET="  # noqa: S105 -- the beginning of its line
+PUBLIC_QUERY = "{ products(first: 2) { nodes { name price category { name ancestors { name } } } } }"
+STAFF_QUERY = "{ orders(first: 2) { nodes { totalAmount user { email } items { quantity product { name } } } } }"
 
 
 def demo(*, port: int | None, data_dir: Path | None, scale: float, reset: bool) -> None:
@@ -50,13 +56,14 @@ def demo(*, port: int | None, data_dir: Path | None, scale: float, reset: bool) 
         if reset or not environment.exists():
             remove(folder / "postgres")
             environment.unlink(missing_ok=True)
+        secret = settings.jwt_secret or _secret_in(environment) or SecretStr(secrets.token_urlsafe(48))
         with running(folder / "postgres", binaries) as server:
-            settings = settings.model_copy(update=_urls(server))
+            settings = settings.model_copy(update={**_urls(server), "jwt_secret": secret})
             asyncio.run(_prepare(settings, round(scale * ORDERS_AT_SCALE_1)))
-            _write(environment, settings)
+            _write(environment, settings, secret)
             fcntl.flock(lock, fcntl.LOCK_UN)
             _print_what_to_try(settings, server, folder)
-            serve(settings, listener)
+            serve(settings, listener, demo=True)
 
 
 def _default_folder(local: LocalSettings) -> Path:
@@ -101,7 +108,10 @@ def _settings_without_server(port: int | None) -> Settings:
     given: dict[str, object] = _urls(LocalServer(port=5432, started=False))
     if port is not None:
         given["port"] = port
-    return load_settings(**given, graphiql=True, introspection=True)
+    settings = load_settings(**given, graphiql=True, introspection=True)
+    # Somebody is looking at it, and no balancer needs time to notice its end.
+    own: dict[str, object] = {"log_format": "console", "drain_grace": 0.0}
+    return settings.model_copy(update={name: own[name] for name in own.keys() - settings.model_fields_set})
 
 
 def _urls(server: LocalServer) -> dict[str, object]:
@@ -123,25 +133,38 @@ async def _prepare(settings: Settings, orders: int) -> None:
         print("Using the data of an earlier start; --reset makes new ones", flush=True)
 
 
-def _write(environment: Path, settings: Settings) -> None:
+def _secret_in(environment: Path) -> SecretStr | None:
+    """The secret of an earlier start, or of a demo that runs on the same data: tokens of one are good in the other."""
+    if not environment.exists():
+        return None
+    lines = environment.read_text().splitlines()
+    return next(
+        (SecretStr(shlex.split(line.removeprefix(SECRET))[0]) for line in lines if line.startswith(SECRET)), None
+    )
+
+
+def _write(environment: Path, settings: Settings, secret: SecretStr) -> None:
     lines = [f"{name.upper()}_DATABASE_URL={settings.database_url(name)}\n" for name in DATABASE_NAMES]
     unfinished = environment.with_suffix(".unfinished")
-    unfinished.write_text(
-        "# The demo's databases, while it runs; its server has another port at the next start.\n" + "".join(lines)
-    )
+    unfinished.unlink(missing_ok=True)
+    with open(unfinished, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write("# The demo's databases, while it runs; its server has another port at the next start.\n")
+        file.writelines([*lines, f"{SECRET}{shlex.quote(secret.get_secret_value())}\n"])
     unfinished.replace(environment)
 
 
 def _print_what_to_try(settings: Settings, server: LocalServer, folder: Path) -> None:
     url = f"http://{settings.host}:{settings.port}/graphql"
     command = shlex.quote(sys.argv[0])
-    query = f'{{"query": "{FIRST_QUERY}"}}'
+    query, of_staff = (f'{{"query": "{text}"}}' for text in (PUBLIC_QUERY, STAFF_QUERY))
     print(
         f"""
 Open in a browser   {url}
 Or ask from here    curl -s {url} -H 'Content-Type: application/json' -d '{query}'
 The databases       set -a; . {shlex.quote(str(folder / "demo.env"))}; set +a
                     {command} db status
+As administrator    curl -s {url} -H 'Content-Type: application/json' \\
+                      -H "Authorization: Bearer $({command} token --role admin)" -d '{of_staff}'
 The data            {folder}{"" if server.started else " (served by the demo that was started first)"}
 To stop             Ctrl-C
 """,

@@ -1,45 +1,126 @@
-"""The gateway as an ASGI application: four pools that live as long as it does, and the routes."""
+"""The gateway as an ASGI application: what lives as long as the process, the routes, and what goes around them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from app.database import Databases
+from app.demo_token import issue_token
+from app.errors import ErrorCode
+from app.graph.context import Services, count_statement
+from app.graph.engine import Engine
+from app.graph.http import Endpoint, refusal
+from app.graph.page import build_page
 from app.graph.schema import build_schema
-from app.graph.view import View
+from app.identity.sessions import Identity
+from app.middleware import Draining, Requests
 from app.settings import Settings
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The application. It starts whether or not the databases answer."""
+def create_app(settings: Settings, *, draining: Draining | None = None, demo: bool = False) -> Starlette:
+    """The application. It starts whether or not the databases answer.
+
+    Args:
+        settings: the process's.
+        draining: how whoever serves it says that it is about to end.
+        demo: give whoever asks from this machine a token for whatever role; see ``demo_token.py``.
+    """
+    draining = draining or Draining()
+    schema = build_schema()
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        async with Databases.opened(settings) as databases:
-            app.state.databases = databases
-            await databases.answering()  # what does not answer is in the log from the start
-            yield
+    async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
+        async with _opened(settings) as services:
+            yield {"services": services}
 
     async def printed(_request: Request) -> Response:
         if not settings.introspection:
-            return PlainTextResponse("The schema is not shown here: INTROSPECTION is off.\n", status_code=404)
+            raise HTTPException(404, "The schema is not shown here: INTROSPECTION is off.")
         return PlainTextResponse(schema.as_str() + "\n")
 
-    schema = build_schema(introspection=settings.introspection)
-    return Starlette(
+    async def readyz(request: Request) -> Response:
+        """Whether requests should come here: as long as any database answers, there are right answers to give."""
+        if draining.begun:
+            return JSONResponse({"status": "draining"}, 503, headers=_UNCACHED)
+        answering = await _services(request).databases.answering()
+        return JSONResponse(
+            {"databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}},
+            200 if any(answering.values()) else 503,
+            headers=_UNCACHED,
+        )
+
+    page = build_page(demo=demo) if settings.graphiql else None
+    routes = [
+        Route("/graphql", Endpoint(Engine(schema, settings), settings, page)),
+        Route("/", _root),
+        Route("/schema.graphql", printed),
+        Route("/healthz", _healthz),
+        Route("/readyz", readyz),
+    ]
+    if demo:
+        routes.append(Route("/demo/token", issue_token, methods=["POST"]))
+    app = Starlette(
         lifespan=lifespan,
-        routes=[
-            Route("/", _root),
-            Route("/graphql", View(schema, settings)),
-            Route("/schema.graphql", printed),
-            Route("/healthz", _healthz),
-            Route("/readyz", _readyz),
-        ],
+        routes=routes,
+        middleware=[Middleware(Requests, draining), *_cors(settings)],
+        exception_handlers={HTTPException: _refuse},
     )
+    app.router.redirect_slashes = False  # its redirect trusts the Host header
+    return app
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncGenerator[Services]:
+    async with (
+        Databases.opened(settings, count_statement) as databases,
+        Identity.opened(databases, settings) as identity,
+    ):
+        await databases.answering()  # what does not answer is in the log from the start
+        await databases.check_capacity()
+        yield Services(databases, settings, identity)
+
+
+_UNCACHED = {"Cache-Control": "no-store"}
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    """Which other sites' pages may read answers: none, unless CORS_ORIGINS names them. No cookie ever counts."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            expose_headers=("Retry-After", "X-Request-ID"),
+        )
+    ]
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.state.services
+    return services
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    """What the router refuses, in the shape of every other error."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for no other
+    code = ErrorCode.NOT_FOUND if error.status_code == 404 else ErrorCode.BAD_USER_INPUT
+    message = "There is nothing here. The API is at /graphql."
+    if error.detail != HTTPStatus(error.status_code).phrase:  # said by us
+        message = error.detail
+    elif error.status_code == 405:
+        message = "This address does not take that method."
+    return refusal(error.status_code, message, code, error.headers or {})
 
 
 async def _root(_request: Request) -> Response:
@@ -48,14 +129,4 @@ async def _root(_request: Request) -> Response:
 
 async def _healthz(_request: Request) -> Response:
     """Whether this process lives. Asks no database: a restart would not bring one back."""
-    return JSONResponse({"status": "ok"})
-
-
-async def _readyz(request: Request) -> Response:
-    """Whether requests should come here: as long as any database answers, there are right answers to give."""
-    databases: Databases = request.app.state.databases
-    answering = await databases.answering()
-    return JSONResponse(
-        {"databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}},
-        status_code=200 if any(answering.values()) else 503,
-    )
+    return JSONResponse({"status": "ok"}, headers=_UNCACHED)

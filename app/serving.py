@@ -1,17 +1,32 @@
 """Serves the gateway from this process until a signal ends it."""
 
+import asyncio
+import gc
+import math
 import os
 import signal
 import socket
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app import logs
 from app.errors import OperationError
 from app.main import create_app
+from app.middleware import Draining
 from app.settings import Settings
+
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than balancers do (60 in nginx and in AWS's), so that they close it
+first, and never send a request into a connection that is just being closed here."""
+
+LARGEST_HEAD = 65_536
+"""Bytes of a request's first line and headers together."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,22 +46,21 @@ def listen(host: str, port: int) -> socket.socket:
         raise OperationError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
 
 
-def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve until SIGINT, SIGTERM or SIGHUP; requests that are being answered get ten seconds to end.
+def serve(settings: Settings, listener: socket.socket, *, demo: bool = False) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP.
+
+    At SIGTERM ``/readyz`` is 503 at once, while everything else goes on for ``drain_grace`` seconds: until whoever
+    sends requests here has noticed. Then no connection is taken any more, and requests that are being answered get
+    ``drain_timeout`` seconds to end. At SIGINT, from a terminal, there is no grace. A second signal ends it at once.
 
     Raises:
         OperationError: the application did not start; the log says why.
     """
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_level=settings.log_level,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
+    logs.configure(settings)
+    draining = Draining()
+    config = config_of(create_app(settings, draining=draining, demo=demo), settings)
+    server = _Server(config, draining, settings.drain_grace)
+    settle_memory()
     with ended_by_signals():
         try:
             server.run(sockets=[listener])
@@ -56,6 +70,103 @@ def serve(settings: Settings, listener: socket.socket) -> None:
                 raise
     if not server.started:
         raise OperationError("the gateway did not start; its log says why")
+
+
+def settle_memory() -> None:
+    """Keep what the process has loaded out of every garbage collection to come, and have fewer of those.
+
+    One of all that there is would stop the process for half a second. What requests leave behind has hardly a cycle,
+    but for new documents, after which the engine collects.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn is to serve an application. Logging is left to ``logs.configure``."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=type("Protocol", (_Protocol,), {"patience": settings.body_timeout}),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
+    )
+
+
+class _Protocol(HttpToolsProtocol):
+    """Uvicorn's, but that it bounds what comes before the body, in bytes and in seconds; uvicorn does not."""
+
+    patience: float
+    """Seconds that a request's head may take, from its first byte."""
+
+    _head = 0
+    """Bytes of it so far, as far as they came in pieces of their own."""
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] -- as uvicorn has it
+        super().connection_made(transport)
+        # Uvicorn waits for ever for the first request of a connection.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_timer is not None:  # it has not ended
+            self._head += len(data)
+            if self._head > LARGEST_HEAD:
+                self._give_up()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = 0
+        self._head_timer = self.loop.call_later(self.patience, self._give_up)
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        super().on_headers_complete()
+
+    def _end_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        """Close the connection, once an answer that is under way is sent: the next head may come before that."""
+        self._end_head()
+        self.flow.pause_reading()
+        self.shutdown()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's, but that it goes on for a while once it was told to end."""
+
+    def __init__(self, config: uvicorn.Config, draining: Draining, grace: float) -> None:
+        super().__init__(config)
+        self._draining = draining
+        self._grace = grace
+        self._ends_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._draining.begun:
+            self.force_exit = True
+        else:
+            self._draining.begun = True
+            self._ends_at = time.monotonic() + (0 if sig == signal.SIGINT else self._grace)
+            self.should_exit = False  # until then
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit = self.should_exit or time.monotonic() >= self._ends_at
+        return await super().on_tick(counter)
 
 
 @contextmanager

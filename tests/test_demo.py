@@ -10,10 +10,11 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from app.demo import FIRST_QUERY, demo
+from app.demo import PUBLIC_QUERY, demo
 from app.errors import OperationError
 from app.settings import DATABASE_NAMES
 
@@ -79,6 +80,11 @@ def postmaster(folder: Path) -> int:
     return int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
 
 
+def secret_in(folder: Path) -> str:
+    [line] = [line for line in (folder / "demo.env").read_text().splitlines() if line.startswith("JWT_SECRET=")]
+    return line
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -90,24 +96,27 @@ def is_alive(process: int) -> bool:
 def test_from_nothing_to_an_answer_and_back(scratch: Path) -> None:
     folder = scratch / "a demo's data"
     with started(folder, "--scale", str(SCALE)) as first:
-        answer = first.ready().ask(FIRST_QUERY)
+        answer = first.ready().ask(PUBLIC_QUERY)
         assert "errors" not in answer
         server = postmaster(folder)
 
         # A second one takes part in the first one's server, and leaves it running.
         with started(folder) as second:
-            assert second.ready().ask(FIRST_QUERY) == answer
+            assert second.ready().ask(PUBLIC_QUERY) == answer
             assert "earlier start" in second.said
             assert second.end(signal.SIGINT) == 0
         with pytest.raises(OperationError, match="running"):
             demo(port=free_port(), data_dir=folder, scale=SCALE, reset=True)
-        assert first.ask(FIRST_QUERY) == answer
+        assert first.ask(PUBLIC_QUERY) == answer
 
         assert first.end(signal.SIGTERM) == 0
     assert not is_alive(server)
 
+    secret = secret_in(folder)
+    assert (folder / "demo.env").stat().st_mode & 0o777 == 0o600
     with started(folder) as again:
-        assert again.ready().ask(FIRST_QUERY) == answer
+        assert again.ready().ask(PUBLIC_QUERY) == answer
+        assert secret_in(folder) == secret
         check_what_it_says(again)
         server = postmaster(folder)
         assert again.end(signal.SIGHUP) == 0
@@ -115,16 +124,22 @@ def test_from_nothing_to_an_answer_and_back(scratch: Path) -> None:
 
 
 def check_what_it_says(running: Demo) -> None:
-    """The two commands that it prints do what it says."""
-    curl = re.search(r"curl .*", running.said)
+    """The commands that it prints do what it says."""
+    public, of_staff = re.findall(r"curl (?:.*\\\n)*.*", running.said)
     source = re.search(r"set -a; .*set \+a", running.said)
-    assert curl is not None
     assert source is not None
-    answer = subprocess.run(["bash", "-c", curl[0]], capture_output=True, check=True)
-    assert "errors" not in json.loads(answer.stdout)
-    status = f"{source[0]}; {shlex.quote(str(COMMAND))} db status --json"
-    told = subprocess.run(["bash", "-c", status], capture_output=True, check=True)
-    assert len(json.loads(told.stdout)) == len(DATABASE_NAMES)
+
+    def run(command: str) -> object:
+        environment = {"PATH": os.environ["PATH"]}  # and nothing that would be set already
+        answer = subprocess.run(["bash", "-ec", command], capture_output=True, check=True, env=environment)
+        return json.loads(answer.stdout)
+
+    assert "errors" not in str(run(public))
+    status = run(f"{source[0]}; {shlex.quote(str(COMMAND))} db status --json")
+    assert len(cast("dict[str, object]", status)) == len(DATABASE_NAMES)
+    answer = cast("dict[str, Any]", run(f"{source[0]}; {of_staff}"))
+    assert "errors" not in answer
+    assert answer["data"]["orders"]["nodes"][0]["user"]["email"]
 
 
 def test_data_are_made_anew_after_a_broken_first_start_and_on_reset(scratch: Path) -> None:
@@ -135,7 +150,7 @@ def test_data_are_made_anew_after_a_broken_first_start_and_on_reset(scratch: Pat
         assert it.end(signal.SIGINT) == 130
     for arguments in ([], ["--reset"]):
         with started(folder, "--scale", str(SCALE), *arguments) as it:
-            assert "errors" not in it.ready().ask(FIRST_QUERY)
+            assert "errors" not in it.ready().ask(PUBLIC_QUERY)
             assert "Making the data" in it.said
             assert it.end(signal.SIGTERM) == 0
 

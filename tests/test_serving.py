@@ -7,17 +7,21 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from app.errors import OperationError
 from app.serving import listen
-from app.settings import DATABASE_NAMES
+from app.settings import DATABASE_NAMES, Settings
+from tests.http_server import exchange, post, served
 
 COMMAND = Path(sys.executable).with_name("storegraph")
 
 
 def nowhere() -> dict[str, str]:
     """An environment whose four databases do not answer."""
-    return os.environ | {f"{name.upper()}_DATABASE_URL": f"postgresql://127.0.0.1:1/{name}" for name in DATABASE_NAMES}
+    urls = {f"{name.upper()}_DATABASE_URL": f"postgresql://127.0.0.1:1/{name}" for name in DATABASE_NAMES}
+    return os.environ | urls | {"DRAIN_GRACE": "0"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -37,6 +41,29 @@ def test_it_serves_until_a_signal_and_ends_well(number: signal.Signals) -> None:
             assert process.returncode == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(("secret", "is_told"), [({}, True), ({"JWT_SECRET": "0123456789abcdef" * 3}, False)])
+def test_who_serves_without_a_secret_is_told_how_to_make_one(secret: dict[str, str], is_told: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [COMMAND, "serve", "--port", str(port)]
+    with subprocess.Popen(command, env=nowhere() | secret, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said: list[str] = []
+            for line in process.stderr:
+                said.append(line)
+                if "startup complete" in line:
+                    break
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+    told = [line for line in said if "JWT_SECRET is not set" in line]
+    assert len(told) == is_told
+    assert all("openssl rand" in line for line in told)
+    assert said[len(told)] == f"Serving http://127.0.0.1:{port}/graphql\n"
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
@@ -59,3 +86,31 @@ def test_a_host_that_is_none_is_told() -> None:
 def test_an_address_of_version_6_is_taken() -> None:
     with listen("::1", 0) as listener:
         assert listener.getsockname()[0] == "::1"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "address"),
+    [
+        ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("127.0.0.1", "10.0.0.1, 192.0.2.7", "192.0.2.7"),  # whoever asks can write what they like on the left
+        ("127.0.0.0/8, 192.0.2.7", "10.0.0.1, 192.0.2.7", "10.0.0.1"),
+        ("192.0.2.1", "192.0.2.7", "127.0.0.1"),
+    ],
+)
+def test_a_proxy_is_believed_only_where_it_is_trusted(
+    settings: Settings, trusted: str, forwarded: str, address: str
+) -> None:
+    addresses: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            addresses.append(scope["client"][0])
+            await Response()(scope, receive, send)
+            return
+        for kind in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{kind}.complete"})
+
+    with served(app, settings.model_copy(update={"trusted_proxies": trusted})) as port:
+        exchange(port, post(b"", f"X-Forwarded-For: {forwarded}"))
+    assert addresses == [address]
