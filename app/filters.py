@@ -13,7 +13,22 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, FromClause, String, Text, Uuid, and_, any_, bindparam, false, or_, select, true
+from sqlalchemy import (
+    CHAR,
+    ColumnElement,
+    FromClause,
+    String,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    false,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.paging import AnyColumn
@@ -126,6 +141,8 @@ def split(filter_: Filter | None) -> tuple[Belongs | None, Filter | None]:
 def _compare(column: ColumnElement[Any], operator: Operator, parameter: str) -> Condition:
     # As TEXT whatever the column's length: a cast to VARCHAR(n) or CHAR(n) would cut a longer value short, and match.
     type_ = Text() if isinstance(column.type, String) else column.type
+    if isinstance(column.type, CHAR):
+        column = sql_cast(column, Text)  # to CHAR itself, blanks at the end make no difference
     value = bindparam(parameter, required=False, type_=ARRAY(type_) if operator is Operator.IN else type_)
     match operator:
         case Operator.EQUAL:

@@ -191,6 +191,7 @@ class _Reader:
         self.values: dict[str, object] = {}
         self._depth = 0
         self._filters = 0
+        self._tests = 0
 
     def filter(self, where: object, place: str) -> Filter:
         self._depth += 1
@@ -215,8 +216,10 @@ class _Reader:
                 )
                 return AllOf(tuple(tests))
             case FiltersNull(column):
+                self._count_test()
                 return IsNull(column) if value else Not(IsNull(column))
             case Scope(column, type_name, yes, no):
+                self._count_test()
                 uuid = decode_id(value.id, type_name, f"{place}.id")
                 return Belongs(column, no if value.include_descendants is False else yes, self._add(uuid))
             case "not":
@@ -230,6 +233,7 @@ class _Reader:
         return tuple(self.filter(where, f"{place}[{number}]") for number, where in enumerate(wheres))
 
     def _test(self, column: AnyColumn, name: str, operand: Any, type_name: str | None, place: str) -> Filter:
+        self._count_test()
         if name == "is_null":
             return IsNull(column) if operand else Not(IsNull(column))
         operator, other = _COMPARISONS[name]
@@ -239,10 +243,13 @@ class _Reader:
             value = _PATTERNS[name].format(escape_like(storable(operand, place)))
         else:
             value = _plain(operand, type_name, place)
-        if len(self.values) == MOST_TESTS:
-            raise BadUserInputError(f"where has more than {MOST_TESTS} tests.")
         test = Compare(column, operator, self._add(value))
         return Not(test) if other else test
+
+    def _count_test(self) -> None:
+        self._tests += 1
+        if self._tests > MOST_TESTS:
+            raise BadUserInputError(f"where has more than {MOST_TESTS} tests.")
 
     def _add(self, value: object) -> str:
         name = f"w{len(self.values)}"

@@ -132,3 +132,19 @@ async def test_literals_are_as_variables(gateway: Gateway, make: Make) -> None:
     for nothing in ("where: null", "where: {}", "where: {and: []}", "orderBy: null", "orderBy: []"):
         found = await gateway.ask(f"{{ products({nothing}) {{ totalCount }} }}")
         assert found == {"products": {"totalCount": 2}}
+
+
+@pytest.mark.anyio
+async def test_blanks_count_also_in_a_column_of_fixed_length(gateway: Gateway, make: Make) -> None:
+    await make.payment(currency="USD")
+    for test, number in (
+        ({"eq": "USD"}, 1),
+        ({"eq": "USD "}, 0),
+        ({"ne": "USD "}, 1),
+        ({"in": ["USD ", "EUR"]}, 0),
+        ({"notIn": ["USD"]}, 0),
+        ({"endsWith": "d"}, 1),
+        ({"endsWith": " "}, 0),
+    ):
+        query = "query($w: PaymentWhere) { payments(where: $w) { totalCount } }"
+        assert await gateway.ask(query, w={"currency": test}) == {"payments": {"totalCount": number}}, test

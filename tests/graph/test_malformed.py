@@ -273,4 +273,6 @@ async def test_a_filter_of_too_many_tests(gateway: Gateway) -> None:
     where = {"or": [{"name": {"eq": str(number)}} for number in range(101)]}
     assert await refused(gateway, query, w=where) == "where has more than 100 tests."
     await gateway.ask(query, w={"or": where["or"][:100]})
+    for test in ({"name": {"isNull": False}}, {"category": {"id": SOME_ID}}):
+        assert await refused(gateway, query, w={"or": [test] * 101}) == "where has more than 100 tests."
     assert await refused(gateway, query, w={"and": [{}] * 200}) == "where has more than 200 filters in it."
