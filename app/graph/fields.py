@@ -8,21 +8,19 @@ dataloaders. A declared field's type is its annotation.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
-from functools import cache, cached_property, lru_cache
-from hashlib import blake2b
+from functools import cache, cached_property
 from typing import Any, cast
 
-from strawberry.types.base import StrawberryContainer, get_object_definition
+from strawberry.types.base import StrawberryContainer, get_object_definition, has_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
-from strawberry.utils.str_converters import to_camel_case
 
 from app.database import Row
 from app.errors import BadUserInputError, NotFoundError
-from app.graph.connection import LARGEST_PAGE, Window, selected
+from app.graph.asks import edge_ask, key_of, lookup_ask, page_ask
+from app.graph.connection import LARGEST_PAGE, selected
 from app.graph.context import Ask, Info, place_of
 from app.graph.declarations import (
-    LONGEST_SEARCH,
     Choice,
     Column,
     Connection,
@@ -34,11 +32,10 @@ from app.graph.declarations import (
     arguments_of,
     declared,
 )
-from app.graph.inputs import filter_of, order_of, storable
-from app.graph.node import NodeRow, decode_global_id, decode_id, encode_id
+from app.graph.node import NodeRow, decode_global_id, encode_id
 from app.graph.visibility import ADMIN, PUBLIC, Visibility, check_visible, visibility
-from app.paging import AnyColumn, Cursors, Order
-from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, Shape, counted, narrowed
+from app.paging import AnyColumn
+from app.reads import Columns, Read, Shape
 
 
 def column(
@@ -119,11 +116,11 @@ def columns_of(type_: type) -> Columns:
     return tuple(columns.values())
 
 
-@lru_cache(maxsize=1024)
-def _with_cursor(columns: Columns, order: Order) -> Columns:
-    """The columns, and those that a cursor is made of."""
-    named = {str(column.key): column for column in columns} | {sort.name: sort.column for sort in order}
-    return tuple(named.values())
+@cache
+def rows_columns(field: StrawberryField) -> Columns:
+    """What a read selects for the rows that a field answers with; nothing where it answers with one value of them."""
+    type_ = type_of_rows(field)
+    return columns_of(type_) if has_object_definition(type_) else ()
 
 
 @cache
@@ -136,16 +133,6 @@ def type_of_rows(field: StrawberryField) -> type:
         of_nodes = get_object_definition(cast("type", found), strict=True).specialized_type_var_map or {}
         return of_nodes["T"]
     return cast("type", found)
-
-
-def key_of(row: Row, via: Columns) -> object:
-    """The key that a row holds in these columns; None if it is not complete."""
-    if not via:
-        return WHOLE_TABLE
-    values = tuple(row[str(column.key)] for column in via)
-    if None in values:
-        return None
-    return values[0] if len(values) == 1 else values
 
 
 class ColumnField(StrawberryField):
@@ -198,15 +185,13 @@ class LoadedField(StrawberryField, ABC):
 class EdgeField(LoadedField):
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         declaration = cast("Edge", declared(self))
-        read = _chosen(declaration.read, arguments)
+        ask = edge_ask(declaration, rows_columns(self), arguments)
         key = key_of(source, declaration.via)
+        is_list = ask.read.shape is Shape.MANY
         if key is None:
-            return [] if read.shape is Shape.MANY else None
-        columns = (declaration.take,) if declaration.take is not None else columns_of(type_of_rows(self))
-        rows = await info.context.loaders.rows(
-            place_of(info), Ask(read, columns, _parameters(declaration, arguments)), key
-        )
-        if read.shape is Shape.MANY:
+            return [] if is_list else None
+        rows = await info.context.loaders.rows(place_of(info), ask, key)
+        if is_list:
             return rows
         row = rows[0] if rows else None
         return row[str(declaration.take.key)] if row and declaration.take is not None else row
@@ -215,13 +200,8 @@ class EdgeField(LoadedField):
 class LookupField(LoadedField):
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         declaration = cast("Lookup", declared(self))
-        given = {name: value for name, value in arguments.items() if value is not None}
-        if len(given) != 1:
-            raise BadUserInputError(f"Give exactly one of {' and '.join(declaration.by)}.")
-        [(name, value)] = given.items()
-        type_ = type_of_rows(self)
-        value = decode_id(value, type_.__name__) if name == "id" else storable(value, name)
-        rows = await info.context.loaders.rows(place_of(info), Ask(declaration.by[name], columns_of(type_)), value)
+        ask, key = lookup_ask(declaration, type_of_rows(self).__name__, rows_columns(self), arguments)
+        rows = await info.context.loaders.rows(place_of(info), ask, key)
         return rows[0] if rows else None
 
 
@@ -250,61 +230,20 @@ class NodeField(LoadedField):
 class ConnectionField(LoadedField):
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         declaration = cast("Connection", declared(self))
-        text = _search_of(arguments)
-        read = declaration.search if text and declaration.search else _chosen(declaration.read, arguments)
-        where, values = filter_of(arguments.get("where"))
-        order = order_of(arguments.get("order_by"), read.order)
-        # An order by rank is another one for each text.
-        cursors = Cursors(order, _digest(text) if text and order == read.order else "")
-        window = Window.asked(arguments, cursors)
-        if text:
-            values["search"] = text
-        read = narrowed(read, where, order, by_key=text is None)
+        ask = page_ask(declaration, rows_columns(self), arguments, info.context.services.settings.largest_total)
         key = key_of(source, declaration.via)
         names, place = selected(info), place_of(info)
 
         async def rows() -> list[Row]:
             if names <= {"totalCount", "__typename"}:
                 return []
-            columns = _with_cursor(columns_of(type_of_rows(self)), order)
-            ask = Ask(read, columns, tuple((values | window.parameters(cursors)).items()), window.slice_)
-            return await info.context.loaders.rows(place, ask, key)
+            return await info.context.loaders.rows(place, ask.rows, key)
 
         async def total() -> int | None:
             if "totalCount" not in names:
                 return None
-            ask = Ask(counted(read, info.context.services.settings.largest_total), (TOTAL,), tuple(values.items()))
-            [row] = await info.context.loaders.rows(place, ask, key)
+            [row] = await info.context.loaders.rows(place, ask.total, key)
             return row["total"]
 
         found, total_count = await asyncio.gather(rows(), total())
-        return window.page(found, cursors, total_count)
-
-
-def _search_of(arguments: Mapping[str, Any]) -> str | None:
-    """The text to look for; a blank one, as an empty box on a page sends it, is none."""
-    text = storable(arguments.get("search") or "", "search").strip()
-    if len(text) > LONGEST_SEARCH:
-        raise BadUserInputError(f"search takes up to {LONGEST_SEARCH} characters.")
-    return text or None
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def _chosen(read: Read | Choice, arguments: Mapping[str, Any]) -> Read:
-    if isinstance(read, Read):
-        return read
-    value = arguments.get(read.argument)
-    return read.yes if (read.default if value is None else value) else read.no
-
-
-def _parameters(declaration: Edge, arguments: Mapping[str, Any]) -> tuple[tuple[str, object], ...]:
-    argument = declaration.argument
-    if argument is None:
-        return ()
-    value = arguments.get(argument.name)
-    if value is not None and value < argument.least:
-        raise BadUserInputError(f"{to_camel_case(argument.name)} must be at least {argument.least}.")
-    return ((argument.name, value),)
+        return ask.window.page(found, ask.cursors, total_count)
