@@ -42,6 +42,11 @@ class Breaker:
         """``open`` also once the pause is over, until a call comes that can be the probe."""
         return self._state
 
+    @property
+    def pause_left(self) -> float:
+        """Seconds until a call may be the probe; 0 where one may or is."""
+        return max(0.0, self._reopens_at - self._clock()) if self._state == "open" else 0.0
+
     def admit(self) -> Ticket | None:
         """Let a call through, or refuse it with None."""
         if self._state == "half-open" or (self._state == "open" and self._clock() < self._reopens_at):

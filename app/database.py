@@ -5,6 +5,7 @@ our SQL stays what it is, a fault of ours.
 """
 
 import asyncio
+import contextvars
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -15,7 +16,7 @@ import asyncpg
 
 from app.breaker import Breaker
 from app.errors import AppError, ConflictError, DatabaseUnavailableError
-from app.pool import CLEAN_UP, BusyError, Connection, Pool, Row, UnreachableError, Work
+from app.pool import BusyError, Connection, Pool, Row, UnreachableError, Work, settled
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ Observer = Callable[[DatabaseName, str], None]
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _BACKOFF, _LONGEST_BACKOFF = 0.04, 0.2  # seconds at most before the second attempt, and twice as many before the next
 
-_PROBE = 0.8  # seconds for readiness in all: Kubernetes waits for one
+_PROBE = 0.7  # seconds for readiness, and 0.2 until it is known that there is no answer: Kubernetes waits for one
 _LONGER = 1.3  # times as long as a read, a transaction waits for a lock
 _BUSY_LOGGED = 60.0  # seconds between two lines about connections that are all busy
 
@@ -90,6 +91,7 @@ class Database:
         self._begin = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{patience}ms'"
         self._answers = True  # as far as is known
         self._busy_logged = -_BUSY_LOGGED
+        self._watch: asyncio.Task[None] | None = None
         self._pool = Pool(
             name,
             settings,
@@ -104,6 +106,7 @@ class Database:
                 "plan_cache_mode": "force_generic_plan",
                 "jit": "off",
             },
+            self._heard,
         )
 
     async def open(self) -> None:
@@ -112,6 +115,9 @@ class Database:
 
     async def close(self) -> None:
         """Let go of every connection, within about a second, busy or not."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
         await self._pool.close()
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
@@ -121,8 +127,10 @@ class Database:
 
         Raises:
             DatabaseUnavailableError: no connection came free within ``pool_wait`` or was made within
-                ``connect_timeout``, or no answer came within ``read_timeout``, or the breaker is open.
-            DatabaseTimeoutError: the server gave the statement up, for a lock that it waited for too long, say.
+                ``connect_timeout``, or no answer came within ``read_timeout`` and none to its cancellation at once, or
+                the breaker is open.
+            DatabaseTimeoutError: the server gave the statement up, for a lock that it waited for too long, say, or
+                stopped it when we did, at ``read_timeout``.
         """
         read, limit = self._read(sql, args), self._settings.read_timeout
         return await self._through_breaker(self._pool.run(read, limit, in_all=False, again=True))
@@ -134,9 +142,8 @@ class Database:
         ``work`` must do nothing that a rollback does not undo. A lost connection is not tried again.
 
         Raises:
-            DatabaseUnavailableError: as ``fetch`` does, but with ``write_timeout`` for all together. Where this happens
-                during the COMMIT, the change may have been made.
-            DatabaseTimeoutError: as ``fetch`` does.
+            DatabaseUnavailableError, DatabaseTimeoutError: as ``fetch`` does, but with ``write_timeout`` for all
+                together. Where this happens during the COMMIT, the change may have been made.
             MissingPartitionError: a row has no partition; the message names the command that makes it.
             ConflictError: others got in its way ``transaction_attempts`` times.
         """
@@ -214,6 +221,9 @@ class Database:
             result = await self._noted(answer)
         except UnreachableError:
             self.breaker.failed(ticket)
+            if self.breaker.state == "open" and (self._watch is None or self._watch.done()):
+                # Not in the context of a request: what it logs is no request's.
+                self._watch = asyncio.create_task(self._watch_for_return(), context=contextvars.Context())
             raise
         except (BusyError, asyncio.CancelledError):
             self.breaker.abandoned(ticket)
@@ -223,6 +233,22 @@ class Database:
             raise
         self.breaker.answered()
         return result
+
+    async def _watch_for_return(self) -> None:
+        """Be the probe after each pause, until the breaker is closed.
+
+        Were a read of an operation the probe, the other reads of that operation would be refused, and its answer tell
+        both a row of the database and that the database is gone. It also closes the breaker when nobody asks.
+        """
+        while self.breaker.state != "closed":
+            await asyncio.sleep(self.breaker.pause_left or self._settings.breaker_pause)
+            with suppress(Exception):  # the breaker is told of it, and the log
+                await self.fetch("SELECT 1")
+
+    def _heard(self) -> None:
+        """The server has answered, too late to be of use."""
+        self.breaker.answered()
+        self._note(None)
 
     async def _noted(self, answer: Awaitable[T]) -> T:
         """Await an answer, and log what that tells of the database."""
@@ -246,7 +272,7 @@ class Database:
                 raise transaction.failure
             await self._pool.ask(connection, connection.execute, "COMMIT")
         except BaseException as error:
-            await _roll_back(connection)
+            await settled(connection, "ROLLBACK")  # also where it is not known whether there is a transaction
             if isinstance(transaction.failure, _AGAIN) and isinstance(error, Exception):  # whatever the work made of it
                 raise transaction.failure from None
             raise
@@ -315,18 +341,6 @@ class Databases:
             yield databases
         finally:
             await asyncio.gather(*(databases[name].close() for name in DATABASE_NAMES))
-
-
-async def _roll_back(connection: Connection) -> None:
-    """Leave no transaction open, also where it is not known whether one is: BEGIN or COMMIT was cancelled, say."""
-    try:
-        async with asyncio.timeout(CLEAN_UP):
-            await connection.execute("ROLLBACK")
-    except BaseException as error:
-        with suppress(asyncpg.InterfaceError):  # where it is closed already
-            connection.terminate()
-        if not isinstance(error, Exception):
-            raise
 
 
 def _milliseconds(seconds: float) -> str:

@@ -5,6 +5,7 @@ Knows no SQL, and does not judge the database: that is ``app.database``'s.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import asyncpg
@@ -32,6 +33,9 @@ _LOST = (
 CLEAN_UP = 1.0
 """Seconds for a connection to become fit for the next who needs it; after that it is closed."""
 
+_GRACE = 0.2  # seconds after the deadline, to hear whether the server lives: to stop a read takes it milliseconds
+_LATE = 0.05  # seconds after which the deadline is noticed late, because the loop stood still or has much to do
+
 
 class UnreachableError(DatabaseUnavailableError):
     """The database does not answer, whatever it is asked. The cause says why."""
@@ -50,11 +54,13 @@ class _Call(Generic[T]):
 
     The deadline depends on how far the work is: ``limit`` is the seconds from when there is a connection, or, where it
     is ``in_all``, from now on. ``again``: whether it may be done twice, where the connection is lost.
+    ``heard``: whether the server, when told to stop it, has answered.
     """
 
     def __init__(self, work: Work[T], settings: Settings, limit: float, *, in_all: bool, again: bool) -> None:
         self.work = work
         self.again = again
+        self.heard = False
         self.step: Literal["queueing", "connecting", "running", "releasing"] = "queueing"
         self.outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.timeout = asyncio.timeout(min(settings.pool_wait, limit) if in_all else settings.pool_wait)
@@ -79,9 +85,20 @@ class _Call(Generic[T]):
         if not self.outcome.done():
             self.outcome.set_exception(error)
 
+    def stop(self, task: asyncio.Task[None]) -> None:
+        """Nobody waits for it any more. Once only: a second time, it would be its clean-up that is stopped."""
+        if self.step != "releasing":  # or nobody would hear how that ends, not even close()
+            self.step = "releasing"
+            task.cancel()
+
+    def late(self) -> float:
+        """How many seconds ago the deadline was."""
+        return self._now() - (self.timeout.when() or 0.0)
+
     def _allow(self, seconds: float) -> None:
-        until = self._now() + seconds
-        self.timeout.reschedule(until if self._end is None else min(until, self._end))
+        if not self.timeout.expired():  # as it is where it was noticed late
+            until = self._now() + seconds
+            self.timeout.reschedule(until if self._end is None else min(until, self._end))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -90,10 +107,14 @@ class _Call(Generic[T]):
 class Pool:
     """As many connections as ``pool_size``, made when they are first needed."""
 
-    def __init__(self, name: DatabaseName, settings: Settings, session: dict[str, str]) -> None:
-        """``session``: what the server is to set for each connection."""
+    def __init__(
+        self, name: DatabaseName, settings: Settings, session: dict[str, str], heard: Callable[[], None]
+    ) -> None:
+        """``session``: what the server is to set for each connection. ``heard``: called whenever it answers that it has
+        stopped what nobody waits for any more, so that it is known to live."""
         self.name: DatabaseName = name
         self._settings = settings
+        self._heard = heard
         # One for each connection, so that it is known who waits for a connection in use and who for one to be made.
         self._slots = asyncio.Semaphore(settings.pool_size)
         self._losses = 0
@@ -126,6 +147,7 @@ class Pool:
 
         Raises:
             UnreachableError, BusyError: there was no connection, or no outcome, in time.
+            DatabaseTimeoutError: there was no outcome in time, but the server lives.
             Exception: what ``work`` raises.
         """
         # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
@@ -136,18 +158,32 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
         try:
             async with call.timeout:
-                return await call.outcome
+                return await asyncio.shield(call.outcome)
         except TimeoutError as error:
             if not call.timeout.expired():  # it is the work's own
                 raise
-            if call.step == "queueing":
-                raise BusyError(self.name) from error
-            raise UnreachableError(self.name) from TimeoutError("nothing came back in time")
+            return await self._overdue(call, task, error)
         finally:
-            if not call.outcome.cancelled():
+            if call.outcome.cancel():
+                call.stop(task)
+            else:
                 call.outcome.exception()  # seen, also where the deadline came at the same moment
-            elif call.step != "releasing":  # or nobody would hear how that ends, not even close()
-                task.cancel()
+
+    async def _overdue(self, call: _Call[T], task: asyncio.Task[None], error: TimeoutError) -> T:
+        """The outcome after all, or what its absence at the deadline means."""
+        if (late := call.late()) > _LATE:
+            # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
+            await asyncio.wait({call.outcome}, timeout=min(late, CLEAN_UP))
+        if call.outcome.done():
+            return call.outcome.result()
+        if call.step == "queueing":
+            raise BusyError(self.name) from error
+        if call.step == "running":
+            call.stop(task)
+            await asyncio.wait({task}, timeout=_GRACE)
+            if call.heard:
+                raise DatabaseTimeoutError(self.name) from error
+        raise UnreachableError(self.name) from TimeoutError("nothing came back in time")
 
     async def ask(self, connection: Connection, method: Callable[..., Awaitable[T]], *args: object) -> T:
         """Call one of the connection's methods, and make of the driver's errors what a caller may see of them.
@@ -194,6 +230,13 @@ class Pool:
         try:
             call.runs()
             call.outcome.set_result(await call.work(connection))
+        except asyncio.CancelledError:  # the deadline has come, or whoever waited has gone
+            if await settled(connection, "SELECT 1"):
+                call.heard = True
+                self._heard()
+            else:
+                await self._distrust(losses)
+            raise
         except _LostError as error:
             await self._distrust(losses)
             if call.again:
@@ -218,6 +261,23 @@ class Pool:
         if losses == self._losses:
             self._losses += 1
             await self._pool.expire_connections()
+
+
+async def settled(connection: Connection, statement: str) -> bool:
+    """Run what leaves a connection fit for the next who needs it, or close it. Whether the server did it in time.
+
+    Where a statement was cancelled, the driver first waits for the server to say that it has stopped it.
+    """
+    try:
+        async with asyncio.timeout(CLEAN_UP):
+            await connection.execute(statement)
+    except BaseException as error:
+        with suppress(asyncpg.InterfaceError):  # where it is closed already
+            connection.terminate()
+        if not isinstance(error, Exception):
+            raise
+        return False
+    return True
 
 
 def _is_closed(connection: Connection) -> bool:

@@ -83,6 +83,8 @@ class BreakerMachine(RuleBasedStateMachine):
     @invariant()
     def its_state_is_the_models(self) -> None:
         assert self.breaker.state == self.states[-1]
+        left = self.opened_at + self.pause - self.now if self.states[-1] == "open" else 0
+        assert self.breaker.pause_left == max(left, 0)
         assert (self.breaker.state == "half-open") == (self.probe is not None)
 
 
