@@ -6,6 +6,7 @@ something was found wrong (``db check``); 2 not done.
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app.errors import AppError, OperationError
+from app.errors import AppError, DatabaseUnavailableError, OperationError
 from app.settings import DATABASE_NAMES, DatabaseName, SettingsError, load_settings
 from app.viewer import Role
 
@@ -55,10 +56,6 @@ def serve(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     with serving.listen(settings.host, settings.port) as listener:
-        if settings.jwt_secret is None:
-            advice = "nobody can sign in, and only what is public is seen; make one with: openssl rand -base64 48"
-            progress.print(f"JWT_SECRET is not set: {advice}", style="yellow", soft_wrap=True)
-        progress.print(f"Serving http://{settings.host}:{settings.port}/graphql")
         serving.serve(settings, listener)
 
 
@@ -90,8 +87,18 @@ def token(
     curl -H "Authorization: Bearer $(storegraph token --role admin)" …
     """
     from app.identity.development import access_token
+    from app.operations.connect import connected
 
-    print(asyncio.run(access_token(load_settings(), email=email, role=role)))
+    settings = load_settings()
+
+    async def run() -> str:
+        try:
+            return await access_token(settings, email=email, role=role)
+        except DatabaseUnavailableError:
+            async with connected("users", settings.users_database_url):  # whose error says why
+                raise
+
+    print(asyncio.run(run()))
 
 
 @db.command()
@@ -281,6 +288,7 @@ def export_schema() -> None:
 
 def main() -> None:
     """Run the command line; what a user can mend ends in one line on standard error and exit code 2."""
+    logging.basicConfig(handlers=[logging.NullHandler()])  # what is logged on the way there is not for this user
     try:
         app()
     except (AppError, SettingsError) as error:

@@ -5,6 +5,7 @@ one whose name was made to lead to this machine (DNS rebinding): so the Host mus
 and the Origin, which a browser always sends with a POST, must be that same one.
 """
 
+import asyncio
 import ipaddress
 import json
 from typing import cast, get_args
@@ -25,15 +26,20 @@ async def issue_token(request: Request) -> Response:
         return refusal(
             403, "Tokens of the demo are only for pages of its own, on its own machine.", ErrorCode.FORBIDDEN
         )
-    role = await _role(request)
+    services: Services = request.state.services
+    try:
+        async with asyncio.timeout(services.settings.body_timeout):
+            role = await _role(request)
+    except TimeoutError:
+        message = "The request took too long to arrive."
+        return refusal(408, message, ErrorCode.TIMEOUT, {"Connection": "close"})
     if role is None:
         message = f"Send a JSON object with the role: {', '.join(get_args(Role))}."
         return refusal(400, message, ErrorCode.BAD_USER_INPUT)
-    services: Services = request.state.services
     try:
         tokens = await services.identity.start_session(role=role)
-    except OperationError as error:
-        return refusal(404, str(error), ErrorCode.NOT_FOUND)
+    except OperationError:  # its advice is for operators
+        return refusal(404, f"No active user has the role {role}.", ErrorCode.NOT_FOUND)
     except AppError as error:
         return refusal(503, str(error), error.code)
     return JSONResponse(
@@ -56,7 +62,7 @@ async def _role(request: Request) -> Role | None:
 
 def _is_from_here(request: Request) -> bool:
     """Whether a page of our own, or a program on this machine, asks."""
-    host = request.headers.get("host", "")
+    host = ", ".join(request.headers.getlist("host"))  # of several, none would be right
     origin = request.headers.get("origin")
     return (
         request.client is not None
@@ -67,6 +73,8 @@ def _is_from_here(request: Request) -> bool:
 
 
 def _hostname(host: str) -> str:
+    if "@" in host:  # which would be told apart as a user's name (RFC 9110, section 7.2, allows none)
+        return ""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

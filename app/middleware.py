@@ -5,13 +5,14 @@ import logging
 from time import perf_counter
 from uuid import uuid4
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
 from app.errors import ErrorCode
 from app.graph.http import header, refusal
 
-log = logging.getLogger("app.requests")
+log = logging.getLogger(logs.REQUESTS)
 
 PROBES = ("/healthz", "/readyz")
 CLOSED = 499
@@ -57,6 +58,8 @@ class Requests:
                 raise
             answer = refusal(503, "The gateway is being stopped.", ErrorCode.TIMEOUT, {"Retry-After": "1"})
             await answer(scope, receive, respond)
+        except ClientDisconnect:
+            pass  # nobody is there to be told anything
         except Exception as error:
             error_id = uuid4().hex
             log.error("something went wrong on our side", extra={"error_id": error_id, **logs.fault(error)})

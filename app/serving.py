@@ -1,7 +1,9 @@
 """Serves the gateway from this process until a signal ends it."""
 
 import asyncio
+import errno
 import gc
+import logging
 import math
 import os
 import signal
@@ -21,12 +23,14 @@ from app.main import create_app
 from app.middleware import Draining
 from app.settings import Settings
 
+log = logging.getLogger(__name__)
+
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than balancers do (60 in nginx and in AWS's), so that they close it
 first, and never send a request into a connection that is just being closed here."""
 
 LARGEST_HEAD = 65_536
-"""Bytes of a request's first line and headers together."""
+"""Bytes of a request's first line and headers together, and of whatever comes that is neither these nor its body."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,7 +47,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise OperationError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from None
+        option = "--host" if error.errno == errno.EADDRNOTAVAIL else "--port"
+        raise OperationError(f"cannot listen on {host} port {port}: {reason}; choose another with {option}") from None
 
 
 def serve(settings: Settings, listener: socket.socket, *, demo: bool = False) -> None:
@@ -57,6 +62,11 @@ def serve(settings: Settings, listener: socket.socket, *, demo: bool = False) ->
         OperationError: the application did not start; the log says why.
     """
     logs.configure(settings)
+    if settings.jwt_secret is None:
+        log.warning(
+            "JWT_SECRET is not set: nobody can sign in, and only what is public is seen; "
+            "make one with: openssl rand -base64 48"
+        )
     draining = Draining()
     config = config_of(create_app(settings, draining=draining, demo=demo), settings)
     server = _Server(config, draining, settings.drain_grace)
@@ -100,14 +110,18 @@ def config_of(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 class _Protocol(HttpToolsProtocol):
-    """Uvicorn's, but that it bounds what comes before the body, in bytes and in seconds; uvicorn does not."""
+    """Uvicorn's, but that it bounds, in bytes and in seconds, what comes before and after a body, and in seconds how
+    long an answer may lie unread; uvicorn does not."""
 
     patience: float
-    """Seconds that a request's head may take, from its first byte."""
+    """Seconds that a request's head may take, from its first byte, and an answer until it is taken."""
 
-    _head = 0
-    """Bytes of it so far, as far as they came in pieces of their own."""
+    _useless = 0
+    """Bytes since the request began or the last piece of its body came, as far as they came in pieces of their own."""
     _head_timer: asyncio.TimerHandle | None = None
+    """Runs while a head is being read."""
+    _unread_timer: asyncio.TimerHandle | None = None
+    """Runs while the client is behind with reading."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] -- as uvicorn has it
         super().connection_made(transport)
@@ -116,23 +130,56 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._useless += len(data)  # before it is parsed, which starts the count anew
         super().data_received(data)
-        if self._head_timer is not None:  # it has not ended
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                self._give_up()
+        if self._useless > LARGEST_HEAD:
+            self._give_up()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head = 0
+        self._useless = 0
         self._head_timer = self.loop.call_later(self.patience, self._give_up)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head it is a trailer, which must not pass for a header (RFC 9110, section 6.5.1).
+        if self._head_timer is not None:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._end_head()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._useless = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():  # when all is sent
+            self._end_unless_read()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._end_unless_read()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._end_unless_read()
+
+    def resume_writing(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+        super().resume_writing()
+
+    def _end_unless_read(self) -> None:
+        """Let go of what is not taken in time: a closed connection, too, is held for as long as the client likes."""
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self.patience, self.transport.abort)
 
     def _end_head(self) -> None:
         if self._head_timer is not None:
@@ -143,7 +190,10 @@ class _Protocol(HttpToolsProtocol):
         """Close the connection, once an answer that is under way is sent: the next head may come before that."""
         self._end_head()
         self.flow.pause_reading()
-        self.shutdown()
+        if self.cycle and self.cycle.more_body:  # it is the end of a body that does not come
+            self.transport.close()
+        else:
+            self.shutdown()
 
 
 class _Server(uvicorn.Server):
@@ -154,6 +204,13 @@ class _Server(uvicorn.Server):
         self._draining = draining
         self._grace = grace
         self._ends_at = math.inf
+        self._is_told = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            log.info("serving http://%s:%d/graphql", f"[{host}]" if ":" in host else host, port)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -165,6 +222,10 @@ class _Server(uvicorn.Server):
             self.should_exit = False  # until then
 
     async def on_tick(self, counter: int) -> bool:
+        if self._draining.begun and not self._is_told:  # here, since a signal may come in the middle of a log line
+            self._is_told = True
+            seconds = max(0, self._ends_at - time.monotonic())
+            log.info("told to end: /readyz is 503, and requests are taken for %.1f s more", seconds)
         self.should_exit = self.should_exit or time.monotonic() >= self._ends_at
         return await super().on_tick(counter)
 

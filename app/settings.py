@@ -6,6 +6,8 @@ file that holds the value (how Docker and Kubernetes hand over secrets).
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -55,8 +57,50 @@ def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-"""Several words in one variable, with commas or blanks between them."""
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_all = bool(parts.scheme and parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        return False
+    return has_all and text == f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser sends as Origin (RFC 6454, section 6.2), and so would never match."""
+    for origin in origins:
+        if origin != "*" and not _is_origin(origin):
+            raise ValueError(
+                f"{origin!r} is no origin; expected https://shop.example.com, in lower case, with no / after"
+            )
+    return origins
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), AfterValidator(_origins)]
+"""Several in one variable, with commas or blanks between them."""
+
+
+def _proxies(proxies: str) -> str:
+    """Refuse what uvicorn would take for a name that nobody has."""
+    for proxy in proxies.split(",") if proxies.strip() not in ("", "*") else ():
+        try:
+            ip_network(proxy.strip())
+        except ValueError:
+            message = "is neither an address, nor a network as in 10.0.0.0/8, nor * alone"
+            raise ValueError(f"{proxy.strip()!r} {message}") from None
+    return proxies.strip()
+
+
+Proxies = Annotated[str, AfterValidator(_proxies)]
+
+
+def _named(path: object) -> object:
+    if path == "":
+        raise ValueError("is empty; name a file, or leave it out")
+    return path
+
+
+FilePath = Annotated[Path, BeforeValidator(_named)]
 
 SHORTEST_SECRET = 32  # bytes, as many as HMAC-SHA-256 has (RFC 7518, section 3.2)
 
@@ -66,7 +110,12 @@ def _jwt_secret(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value()
     if len(text.encode()) < SHORTEST_SECRET:
         raise ValueError(f"must have at least {SHORTEST_SECRET} bytes; make one with: openssl rand -base64 48")
-    if len(set(text)) < 10 or any(word in text.lower() for word in ("secret", "changeme", "change-me", "change_me")):
+    steps = sum(ord(after) - ord(before) == 1 for before, after in pairwise(text))  # as in 0123456789
+    if (
+        len(set(text)) < 10
+        or steps > len(text) / 2
+        or any(word in text.lower() for word in ("secret", "changeme", "change-me", "change_me"))
+    ):
         raise ValueError("is one that others would try; make one with: openssl rand -base64 48")
     return secret
 
@@ -81,6 +130,8 @@ class _FileSource(PydanticBaseSettingsSource):
         path = os.environ.get(f"{field_name.upper()}_FILE")
         if path is None:
             return None, field_name, False
+        if not path:
+            raise SettingsError(f"{field_name.upper()}_FILE: is empty; name a file, or leave it out")
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except (OSError, UnicodeDecodeError) as error:
@@ -111,8 +162,8 @@ class Settings(BaseSettings):
     largest_total: Count = 10_000
 
     # HTTP
-    cors_origins: Words = ()
-    trusted_proxies: str = "127.0.0.1"
+    cors_origins: Origins = ()
+    trusted_proxies: Proxies = "127.0.0.1"
     max_body: Count = 256_000
     body_timeout: Seconds = 10.0
     max_in_flight: Count = 200
@@ -134,7 +185,7 @@ class Settings(BaseSettings):
     max_cost: Count = 50_000
     validation_budget: Count = 20_000
     trusted_documents: Literal["off", "log", "enforce"] = "off"
-    trusted_documents_manifest: Path | None = None
+    trusted_documents_manifest: FilePath | None = None
 
     # Identity
     jwt_secret: JwtSecret | None = None
@@ -150,6 +201,7 @@ class Settings(BaseSettings):
     # Databases, each
     pool_size: int = Field(default=10, ge=1, le=1000)
     pool_wait: Seconds = 1.0
+    operation_connections: Annotated[int, Field(ge=1, le=1000)] = 4
     connect_timeout: Seconds = 2.0
     statement_timeout: Seconds = 3.0
     read_timeout: Seconds = 1.5
@@ -235,4 +287,8 @@ def _line(item: Mapping[str, Any], prefix: str = "") -> str:
     name = prefix + str(item["loc"][0]).upper()
     if item["type"] == "missing":
         return f"{name} is not set (nor {name}_FILE)"
+    if item["type"] == "bool_parsing":
+        message = "must be true or false"
+    if name not in os.environ and f"{name}_FILE" in os.environ:
+        name += "_FILE"
     return f"{name}: {message}"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from random import randrange
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,6 +19,16 @@ from app.serving import config_of
 from app.settings import DATABASE_NAMES, Settings
 
 COMMAND = Path(sys.executable).with_name("storegraph")
+
+
+def free_port() -> int:
+    """A port for a process that is yet to start: below those that the system gives to whoever asks for any."""
+    while True:
+        try:
+            with socket.create_server(("127.0.0.1", randrange(10_000, 32_000))) as listener:
+                return int(listener.getsockname()[1])
+        except OSError:
+            continue
 
 
 @contextmanager
@@ -79,8 +90,7 @@ class Process:
     """``storegraph serve`` in a process of its own, over the databases of the settings."""
 
     def __init__(self, settings: Settings, **environment: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         urls = {f"{name.upper()}_DATABASE_URL": settings.database_url(name) for name in DATABASE_NAMES}
         self.process = subprocess.Popen(
             [COMMAND, "serve", "--port", str(self.port)],

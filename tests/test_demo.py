@@ -17,14 +17,10 @@ import pytest
 from app.demo import PUBLIC_QUERY, demo
 from app.errors import OperationError
 from app.settings import DATABASE_NAMES
+from tests.http_server import free_port
 
 COMMAND = Path(sys.executable).with_name("storegraph")
 SCALE = 0.01
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Demo:

@@ -12,6 +12,7 @@ from app.graph.page import DEMO_QUERY
 from app.main import create_app
 from app.settings import Settings
 from tests.factories import Make
+from tests.http_server import exchange, post, served, until
 
 HERE = "http://127.0.0.1:8000"
 PATH = "/demo/token"
@@ -69,6 +70,7 @@ def test_the_machines_own_names_are_taken(client: TestClient, host: str, clean: 
         {"host": "["},
         {"host": "0.0.0.0:8000"},
         {"host": "evil.example@127.0.0.1", "origin": "https://evil.example"},
+        {"host": "127.0.0.1:8000@127.0.0.1:8000"},
         {"origin": "https://evil.example"},
         {"origin": "http://127.0.0.1:9000"},
         {"origin": "http://localhost:8000"},
@@ -117,3 +119,31 @@ def test_the_page_has_the_switch_and_is_served_nowhere_else(client: TestClient, 
     with TestClient(create_app(demo_settings), base_url=HERE, client=("127.0.0.1", 40000)) as serving:
         assert serving.post(PATH, json=ADMIN).status_code == 404
         assert "fetchAsViewer: " not in serving.get("/graphql", headers=html).text
+
+
+# --- on a real socket
+
+
+@pytest.fixture
+def port(demo_settings: Settings) -> Generator[int]:
+    hasty = demo_settings.model_copy(update={"body_timeout": 0.3})
+    with served(create_app(hasty, demo=True), hasty) as port:
+        yield port
+
+
+@pytest.mark.parametrize("second", ["Host: evil.example", "Host: 127.0.0.1"])
+def test_a_request_with_two_hosts_gets_none(port: int, second: str) -> None:
+    assert exchange(port, post(b'{"role": "admin"}', second, path=PATH)).startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused(port: int) -> None:
+    answer = exchange(port, post(b'{"role"', "Content-Length: 100", path=PATH))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"TIMEOUT"' in answer
+
+
+def test_a_client_that_goes_away_is_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    exchange(port, post(b'{"role"', "Content-Length: 100", path=PATH), then_close=True)
+    until(lambda: any(getattr(record, "status", None) == 499 for record in caplog.records))
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []

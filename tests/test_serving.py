@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -43,7 +44,9 @@ def test_it_serves_until_a_signal_and_ends_well(number: signal.Signals) -> None:
             process.kill()
 
 
-@pytest.mark.parametrize(("secret", "is_told"), [({}, True), ({"JWT_SECRET": "0123456789abcdef" * 3}, False)])
+@pytest.mark.parametrize(
+    ("secret", "is_told"), [({}, True), ({"JWT_SECRET": "rZ3k8Jq1sT0vYb5nXe7uWc9aLd2fGh4iKo6pMj8lNq0="}, False)]
+)
 def test_who_serves_without_a_secret_is_told_how_to_make_one(secret: dict[str, str], is_told: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -54,16 +57,28 @@ def test_who_serves_without_a_secret_is_told_how_to_make_one(secret: dict[str, s
             said: list[str] = []
             for line in process.stderr:
                 said.append(line)
-                if "startup complete" in line:
+                if "serving http" in line:
                     break
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
         finally:
             process.kill()
-    told = [line for line in said if "JWT_SECRET is not set" in line]
+    events = [json.loads(line) for line in said]  # all of it, so that whoever reads the log can read these too
+    told = [event for event in events if "JWT_SECRET is not set" in event["event"]]
     assert len(told) == is_told
-    assert all("openssl rand" in line for line in told)
-    assert said[len(told)] == f"Serving http://127.0.0.1:{port}/graphql\n"
+    assert all("openssl rand" in event["event"] and event["level"] == "warning" for event in told)
+    assert events[-1]["event"] == f"serving http://127.0.0.1:{port}/graphql"
+
+
+def test_nothing_is_said_to_be_served_where_the_application_fails(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    missing = {"TRUSTED_DOCUMENTS": "log", "TRUSTED_DOCUMENTS_MANIFEST": str(tmp_path / "missing")}
+    told = subprocess.run(
+        [COMMAND, "serve", "--port", port], env=nowhere() | missing, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert "serving http" not in (told.stdout + told.stderr).lower()
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
@@ -76,6 +91,13 @@ def test_a_port_that_is_taken_is_one_line() -> None:
     assert told.stderr == (
         f"storegraph: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
     )
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    with pytest.raises(
+        OperationError, match=r"cannot listen on 192\.0\.2\.1 port 8000: .*; choose another with --host$"
+    ):
+        listen("192.0.2.1", 8000)
 
 
 def test_a_host_that_is_none_is_told() -> None:

@@ -10,6 +10,22 @@ README = Path(__file__).parent.parent / "README.md"
 URLS = {f"{name.upper()}_DATABASE_URL": f"postgresql://me:secret@db.example/{name}" for name in DATABASE_NAMES}
 
 
+NO_PROXY = "is neither an address, nor a network as in 10.0.0.0/8, nor * alone"
+PROXIES = ("", "*", "proxy.example", "10.0.0.1/8", "10.0.0.1 10.0.0.2", "10.0.0")
+NO_ORIGIN = "is no origin; expected https://shop.example.com, in lower case, with no / after"
+ORIGINS = (
+    "shop.example",
+    "https://shop.example/",
+    "https://shop.example/path",
+    "https://Shop.example",
+    "https://me@shop.example",
+    "https://shop.example:x",
+    "https://shop.example?a",
+    "https://",
+    "null",
+)
+
+
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The environment with the four URLs, and nothing else of ours."""
@@ -45,7 +61,7 @@ def test_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("PORT", "http", "PORT: Input should be a valid integer, unable to parse string as an integer"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: Input should be 'debug', 'info', 'warning' or 'error'"),
         ("READ_TIMEOUT", "0", "READ_TIMEOUT: Input should be greater than 0"),
-        ("GRAPHIQL", "perhaps", "GRAPHIQL: Input should be a valid boolean, unable to interpret input"),
+        ("GRAPHIQL", "perhaps", "GRAPHIQL: must be true or false"),
         (
             "USERS_DATABASE_URL",
             "mysql://me:secret@db.example/users",
@@ -76,6 +92,11 @@ def test_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "/no/such/file",
             "USERS_DATABASE_URL_FILE: cannot read /no/such/file: No such file or directory",
         ),
+        ("USERS_DATABASE_URL_FILE", "", "USERS_DATABASE_URL_FILE: is empty; name a file, or leave it out"),
+        ("JWT_SECRET_FILE", "", "JWT_SECRET_FILE: is empty; name a file, or leave it out"),
+        ("TRUSTED_DOCUMENTS_MANIFEST", "", "TRUSTED_DOCUMENTS_MANIFEST: is empty; name a file, or leave it out"),
+        *((("TRUSTED_PROXIES", f"127.0.0.1, {wrong}", f"TRUSTED_PROXIES: '{wrong}' {NO_PROXY}")) for wrong in PROXIES),
+        *((("CORS_ORIGINS", f"http://a, {wrong}", f"CORS_ORIGINS: '{wrong}' {NO_ORIGIN}")) for wrong in ORIGINS),
     ],
 )
 def test_a_wrong_one_is_named_in_a_line(environment: pytest.MonkeyPatch, name: str, value: str, line: str) -> None:
@@ -83,6 +104,31 @@ def test_a_wrong_one_is_named_in_a_line(environment: pytest.MonkeyPatch, name: s
     with pytest.raises(SettingsError) as error:
         load_settings()
     assert str(error.value) == line
+
+
+def test_a_wrong_one_of_a_file_is_named_by_the_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("short\n")
+    environment.setenv("JWT_SECRET_FILE", str(file))
+    with pytest.raises(SettingsError, match=r"^JWT_SECRET_FILE: must have at least 32 bytes"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", ""),
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, ::1, fd00::/8,192.0.2.1"),
+        ("CORS_ORIGINS", ""),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://shop.example, http://localhost:3000 http://[::1]:3000"),
+        ("GRAPHIQL", "false"),
+    ],
+)
+def test_a_right_one_is_taken(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    load_settings()
 
 
 def test_each_missing_one_is_named(environment: pytest.MonkeyPatch) -> None:

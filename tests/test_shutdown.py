@@ -157,3 +157,7 @@ async def test_a_second_signal_ends_it_at_once(settings: Settings, clean: None, 
             assert await asyncio.to_thread(process.ended) == 0
             assert time.monotonic() - started < 3
             await request
+        assert not any("Traceback" in line for line in process.lines)
+        assert any("told to end" in str(event["event"]) for event in process.events())
+        [fault] = [event for event in process.events() if "in good order" in str(event["event"])]
+        assert fault["exception"] == "asyncio.exceptions.CancelledError"

@@ -1,6 +1,8 @@
 """``storegraph token``: an access token alone on standard output, or one line that says why there is none."""
 
 import asyncio
+import os
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -12,11 +14,14 @@ from app.errors import UnauthenticatedError
 from app.identity.access_tokens import AccessTokens
 from app.identity.sessions import Identity
 from app.operations.databases import create
-from app.settings import Settings
+from app.settings import DATABASE_NAMES, Settings
 from app.viewer import Viewer
+from tests.http_server import COMMAND
 from tests.operations.rows import rows, storegraph
 
 SECRET = "an-example-of-32-bytes-or-more-0123456789"
+
+PROMOTE = "then UPDATE users SET role = 'support' WHERE email = '...'"
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -92,9 +97,9 @@ def test_it_is_of_a_session_that_can_be_ended(settings: Settings, token: Run, pe
     [
         ([], "say for whom: --email ADDRESS, or --role for the oldest active user who has it"),
         (["--role", "admin", "--email", "second@example.com"], "say --email or --role, not both"),
-        (["--role", "support"], "no active user has the role support"),
-        (["--email", "nobody@example.com"], "no user has the e-mail address nobody@example.com"),
-        (["--email", "gone@example.com"], "no user has the e-mail address gone@example.com"),
+        (["--role", "support"], "no active user has the role support: sign up, " + PROMOTE),
+        (["--email", "nobody@example.com"], "no user has the e-mail address 'nobody@example.com'"),
+        (["--email", "gone@example.com"], "no user has the e-mail address 'gone@example.com'"),
         (["--email", "suspended@example.com"], "the user suspended@example.com is not active"),
     ],
 )
@@ -117,7 +122,22 @@ def test_without_a_secret_it_names_the_setting(token: Run, monkeypatch: pytest.M
 
 def test_a_database_that_is_not_upgraded_or_not_there(settings: Settings, token: Run, scratch_url: str) -> None:
     scratch = settings.model_copy(update={"users_database_url": scratch_url})
-    assert token("--role", "admin", settings=scratch) == (2, "", "storegraph: The users database does not answer.\n")
+    absent = "storegraph: the users database does not exist; make it with `storegraph db create`\n"
+    assert token("--role", "admin", settings=scratch) == (2, "", absent)
     asyncio.run(create("users", scratch_url))
     says = "storegraph: the users database has no sessions yet; run `storegraph db upgrade` first\n"
     assert token("--role", "admin", settings=scratch) == (2, "", says)
+
+
+def test_a_server_that_is_not_there_is_one_line_and_nothing_is_logged() -> None:
+    urls = {f"{name.upper()}_DATABASE_URL": f"postgresql://127.0.0.1:1/{name}" for name in DATABASE_NAMES}
+    told = subprocess.run(
+        [COMMAND, "token", "--role", "admin"],
+        env=os.environ | urls | {"JWT_SECRET": SECRET},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("storegraph: cannot connect to the users database: ")
+    assert told.stderr.count("\n") == 1

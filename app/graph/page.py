@@ -10,7 +10,7 @@ from strawberry.http.ides import get_graphql_ide_html
 
 PUBLIC_QUERY = """\
 # What the shop sells, cheapest first. Ctrl-Enter runs it.
-# Orders and people are seen with a token, as in Headers below: {"Authorization": "Bearer eyJ..."}
+# Orders and people are seen with an access token, as in Headers below: {"Authorization": "Bearer eyJ..."}
 {
   products(first: 3, orderBy: [{price: ASC}]) {
     totalCount

@@ -69,4 +69,6 @@ class AccessTokens:
 
 def ended() -> UnauthenticatedError:
     """What is said of every token that is refused."""
-    return UnauthenticatedError("This access token is not valid, or no longer: refresh the session, or log in again.")
+    return UnauthenticatedError(
+        "This access token is not valid, or no longer: refresh the session, without this header, or log in again."
+    )

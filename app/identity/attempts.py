@@ -1,8 +1,10 @@
-"""How many log-ins may fail: so many of one account, and so many from one address, for all processes together.
+"""How many log-ins may fail, and how many sign-ups there may be: so many of one account, and so many from one address,
+for all processes together.
 
-An attempt is counted before its password is verified, and taken back where it succeeds, so that many at once get no
-more tries than one after the other. Accounts and addresses are stored as keyed hashes: what is stored names nobody, and
-an e-mail address that no account has is counted alike.
+An attempt is counted before its password is verified, so that many at once get no more tries than one after the other.
+A log-in that succeeds is taken back; a sign-up is not, or one address could make accounts without end. Accounts and
+addresses are stored as keyed hashes: what is stored names nobody, and an e-mail address that no account has is counted
+alike.
 """
 
 import hashlib
@@ -21,9 +23,10 @@ from app.settings import Settings
 
 @dataclass(frozen=True)
 class Attempt:
-    """One that may be made: the account that it is about, if there is one, and how to take it back."""
+    """One that may be made: from where, the account that it is about, if there is one, and how to take it back."""
 
     id: UUID
+    network: str
     account: Account | None
     name: bytes | None
 
@@ -50,25 +53,24 @@ class Attempts:
         """Count an attempt to prove to be who has an e-mail address; with None, of the address alone.
 
         Raises:
-            RateLimitedError: the account or the address, it does not say which, had too many that failed.
+            RateLimitedError: the account or the address, it does not say which, had too many.
         """
+
+        network = network_of(address)
 
         async def work(transaction: Transaction) -> Attempt | None:
             account, name = None, None
             if email is not None:
                 lowered, account = await writes.lowered_and_account(transaction, email)
                 name = self._hashed("account", lowered)
-            id_ = await writes.reserve_attempt(
-                transaction, name, self._hashed("address", network_of(address)), self._limits
-            )
-            return None if id_ is None else Attempt(id_, account, name)
+            hashed = self._hashed("address", network)
+            id_ = await writes.reserve_attempt(transaction, name, hashed, self._limits)
+            return None if id_ is None else Attempt(id_, network, account, name)
 
         attempt = await self._users.write(work)
         if attempt is None:
             minutes = ceil(self._limits.window / 60)
-            raise RateLimitedError(
-                f"Too many attempts failed. Try again in {minutes} minute{'s' if minutes > 1 else ''}."
-            )
+            raise RateLimitedError(f"Too many attempts. Try again in {minutes} minute{'s' if minutes > 1 else ''}.")
         return attempt
 
     def _hashed(self, kind: str, text: str) -> bytes:

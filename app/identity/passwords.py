@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -31,21 +32,27 @@ def _nobodys() -> str:
 class Passwords:
     """At most ``password_hashers`` are computed at once, and ``password_queue`` wait; more are refused.
 
+    For one network, no more than a quarter of that queue are computed or wait, so that others get in beside it.
+
     Every method that computes raises RateLimitedError where too many wait already.
     """
 
     def __init__(self, settings: Settings) -> None:
         _nobodys()  # now, or the first unknown address would take twice as long
         self._threads = ThreadPoolExecutor(settings.password_hashers, thread_name_prefix="password")
-        self._places = BoundedSemaphore(settings.password_hashers + settings.password_queue)
+        self._places = settings.password_hashers + settings.password_queue
+        self._places_of_one = max(1, settings.password_queue // 4)
+        self._taken: Counter[str] = Counter()
+        """Places by the network that they are taken for."""
+        self._lock = Lock()  # they are given back by threads
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, network: str) -> str:
         """The hash to store."""
-        return await self._compute(lambda: _HASHER.hash(password))
+        return await self._compute(lambda: _HASHER.hash(password), network)
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, network: str) -> bool:
         """Whether the password has this hash; takes as long where there is none, or what is stored is no hash."""
-        return await self._compute(lambda: _verify(password_hash, password))
+        return await self._compute(lambda: _verify(password_hash, password), network)
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether a hash that was verified should be made anew, as its parameters are not today's."""
@@ -55,15 +62,24 @@ class Passwords:
         """Give up what waits. What is being computed ends by itself, soon."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _compute(self, work: Callable[[], Result]) -> Result:
-        if not self._places.acquire(blocking=False):
+    async def _compute(self, work: Callable[[], Result], network: str) -> Result:
+        if not self._take(network):
             raise RateLimitedError("Too many people are logging in just now. Try again in a few seconds.")
         computed = self._threads.submit(work)
-        computed.add_done_callback(self._free)  # not in a `finally`: a caller who gives up leaves a thread at work
+        # Not in a `finally`: a caller who gives up leaves a thread at work.
+        computed.add_done_callback(lambda _: self._give_back(network))
         return await asyncio.wrap_future(computed)
 
-    def _free(self, _computed: "Future[Result]") -> None:
-        self._places.release()
+    def _take(self, network: str) -> bool:
+        with self._lock:
+            if self._taken.total() >= self._places or self._taken[network] >= self._places_of_one:
+                return False
+            self._taken[network] += 1
+            return True
+
+    def _give_back(self, network: str) -> None:
+        with self._lock:
+            self._taken -= Counter((network,))  # which also forgets who has none
 
 
 def _verify(password_hash: str | None, password: str) -> bool:

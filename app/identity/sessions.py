@@ -110,22 +110,21 @@ class Identity:
 
         Raises:
             BadUserInputError: the address, the password or a name cannot be one.
-            ConflictError: an account has the address. Without mail to it that cannot be hidden from whoever asks; so it
-                counts as an attempt that failed.
-            RateLimitedError: too many attempts from this network address failed, or too many wait.
+            ConflictError: an account has the address. Without mail to it that cannot be hidden from whoever asks.
+            RateLimitedError: there were too many attempts from this network address, of which this is one whether or
+                not it succeeds; or too many wait.
         """
         passwords = self._tools.passwords
         rules.checked_email(email)
         first_name, last_name = rules.checked_name(first_name), rules.checked_name(last_name)
         normal = rules.checked_password(password, email)
         async with self._attempt(None, address) as attempt:
-            account = NewAccount(email, await passwords.hash(normal), first_name, last_name)
+            account = NewAccount(email, await passwords.hash(normal, attempt.network), first_name, last_name)
 
         async def work(transaction: Transaction) -> Tokens | None:
             user = await writes.create_account(transaction, account)
             if user is None:
                 return None
-            await attempt.take_back(transaction)
             return await self._start(transaction, user, "customer")
 
         if (tokens := await self._users.write(work)) is None:
@@ -147,9 +146,10 @@ class Identity:
             raise wrong  # no account can have these, so nothing is told by it
         async with self._attempt(email, address) as attempt:
             account = attempt.account
-            if not await passwords.verify(account and account.password_hash, normal) or account is None:
+            network = attempt.network
+            if not await passwords.verify(account and account.password_hash, normal, network) or account is None:
                 raise wrong
-            rehashed = await passwords.hash(normal) if passwords.is_outdated(account.password_hash) else None
+            rehashed = await passwords.hash(normal, network) if passwords.is_outdated(account.password_hash) else None
 
         async def work(transaction: Transaction) -> Tokens | None:
             role = await writes.hold_account(transaction, account)
@@ -220,9 +220,9 @@ class Identity:
         wrong = UnauthenticatedError("The old password is wrong.")
         async with self._attempt(known.email, address) as attempt:
             old_normal = rules.normalised(old)
-            if old_normal is None or not await passwords.verify(known.password_hash, old_normal):
+            if old_normal is None or not await passwords.verify(known.password_hash, old_normal, attempt.network):
                 raise wrong
-            password_hash = await passwords.hash(normal)
+            password_hash = await passwords.hash(normal, attempt.network)
 
         async def work(transaction: Transaction) -> tuple[Tokens, list[str]] | None:
             role = await writes.hold_account(transaction, known)
@@ -283,10 +283,11 @@ class Identity:
 async def _account(transaction: Transaction, email: str | None, role: Role | None) -> Account:
     if role is not None:
         account = await writes.oldest_account(transaction, role)
-        missing = f"no active user has the role {role}"
+        promoted = "" if role == "customer" else f", then UPDATE users SET role = '{role}' WHERE email = '...'"
+        missing = f"no active user has the role {role}: sign up{promoted}"
     elif email is not None:
         _, account = await writes.lowered_and_account(transaction, email)
-        missing = f"no user has the e-mail address {email}"
+        missing = f"no user has the e-mail address '{email}'"
     else:
         raise OperationError("say for whom: --email ADDRESS, or --role for the oldest active user who has it")
     if account is None:

@@ -4,9 +4,11 @@ import json
 import socket
 import time
 from collections.abc import Generator
+from contextlib import suppress
 
 import pytest
 
+from app.graph.engine import Answer, Engine, Request
 from app.main import create_app
 from app.settings import Settings
 from tests.http_server import ask, exchange, post, served, until
@@ -91,3 +93,84 @@ def test_requests_on_one_connection_are_answered_in_turn(gateway_port: int) -> N
     kept = ask("{ __typename }").replace(b"Connection: close", b"Connection: keep-alive")
     answer = exchange(gateway_port, kept * 5 + ask("{ __typename }"))
     assert answer.count(b'{"data":{"__typename":"Query"}}') == 6
+
+
+# --- trailers (RFC 9110, section 6.5)
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def chunked(body: bytes, trailers: bytes = b"") -> bytes:
+    return b"%x\r\n%s\r\n0\r\n%s\r\n" % (len(body), body, trailers)
+
+
+def test_a_trailer_is_no_header_and_harms_nothing(gateway_port: int) -> None:
+    body = json.dumps(TYPENAME).encode()
+    assert exchange(gateway_port, post(body, "Authorization: Bearer x")).startswith(b"HTTP/1.1 401 ")
+    trailers = b"Authorization: Bearer x\r\nX-Request-ID: trailing\r\n"
+    kept = post(chunked(body, trailers), CHUNKED).replace(b"Connection: close", b"Connection: keep-alive")
+    answer = exchange(gateway_port, kept + ask("{ __typename }"))
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+    assert b"trailing" not in answer
+
+
+@pytest.mark.parametrize("trailer", [b"X-More: " + b"x" * 1000 + b"\r\n", b"x"])
+def test_trailers_without_an_end_are_given_up(gateway_port: int, trailer: bytes) -> None:
+    """Many lines, or one: it is closed long before all of it is sent, and before the time for the body is over."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", gateway_port), timeout=10) as connection:
+        connection.sendall(post(chunked(json.dumps(TYPENAME).encode()).removesuffix(b"\r\n"), CHUNKED) + b"X-First: ")
+        with suppress(ConnectionError):
+            while sent < 50_000_000:
+                connection.sendall(trailer * (64_000 // len(trailer)))
+                sent += 64_000
+    assert sent < 20_000_000
+
+
+# --- answers that nobody reads
+
+LARGE = b"x" * 20_000_000
+
+
+@pytest.fixture
+def unread(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Generator[int]:
+    """A gateway with one place, some of whose answers are larger than the sockets' buffers."""
+    hasty = settings.model_copy(update={"body_timeout": 1.0, "max_in_flight": 1})
+
+    async def answer(_engine: Engine, request: Request, _context: object) -> Answer:
+        return Answer({"data": {"x": LARGE.decode() if "large" in (request.query or "") else "small"}}, refused=False)
+
+    monkeypatch.setattr(Engine, "answer", answer)
+    with served(create_app(hasty), hasty) as port:
+        yield port
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_answer_that_nobody_takes_keeps_its_place_until_the_connection_is_broken_off(
+    unread: int, kept: bool
+) -> None:
+    request = ask("{ large }")
+    if kept:
+        request = request.replace(b"Connection: close", b"Connection: keep-alive")
+    with socket.create_connection(("127.0.0.1", unread), timeout=10) as connection:
+        connection.sendall(request)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert exchange(unread, ask("{ small }")).startswith(b"HTTP/1.1 503 ")
+        until(lambda: exchange(unread, ask("{ small }")).startswith(b"HTTP/1.1 200 "), 5)
+        assert len(rest(connection)) < len(LARGE)
+
+
+def test_an_answer_that_is_taken_comes_whole(unread: int) -> None:
+    with socket.create_connection(("127.0.0.1", unread), timeout=10) as connection:
+        connection.sendall(ask("{ large }"))
+        assert rest(connection).endswith(LARGE + b'"}}')
+    assert exchange(unread, ask("{ small }")).endswith(b'"small"}}')
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What had been sent when the other side broke off."""
+    received: list[bytes] = []
+    with suppress(ConnectionResetError):
+        while data := connection.recv(2**20):
+            received.append(data)
+    return b"".join(received)

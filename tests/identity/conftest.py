@@ -40,8 +40,8 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> PasswordHasher:
 
 @pytest.fixture
 def signing(settings: Settings) -> Settings:
-    """Settings with which signing in is on."""
-    return settings.model_copy(update={"jwt_secret": SecretStr(SECRET)})
+    """Settings with which signing in is on, and many at once may wait for it."""
+    return settings.model_copy(update={"jwt_secret": SecretStr(SECRET), "password_queue": 400})
 
 
 @dataclass

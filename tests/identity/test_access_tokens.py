@@ -26,7 +26,7 @@ from tests.identity.conftest import SECRET
 TOKENS = AccessTokens(SECRET, 900)
 ANN = Viewer(str(uuid4()), str(uuid4()), "admin")
 JWT: Any = jwt.PyJWT()
-REFUSED = r"^This access token is not valid, or no longer: refresh the session, or log in again\.$"
+REFUSED = r"^This access token is not valid, or no longer: refresh the session, without this header, or log in again\.$"
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -17,7 +17,8 @@ from tests.identity.conftest import HERE, PASSWORD, Door
 
 pytestmark = pytest.mark.anyio
 
-TOO_MANY = r"^Too many attempts failed\. Try again in 15 minutes\.$"
+ELSEWHERE = "203.0.113.1"
+TOO_MANY = r"^Too many attempts\. Try again in 15 minutes\.$"
 
 
 async def fails(door: Door, times: int, email: str = "ann@example.com", address: str = HERE) -> None:
@@ -33,7 +34,7 @@ async def is_refused(door: Door, email: str = "ann@example.com", address: str = 
 
 @pytest.mark.parametrize("email", ["ann@example.com", "nobody@example.com"])
 async def test_five_failures_of_an_account_known_or_not_and_from_wherever(door: Door, email: str) -> None:
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     for number in range(5):
         await fails(door, 1, email.upper() if number % 2 else email, f"192.0.2.{number}")
     await is_refused(door, email, "198.51.100.1")
@@ -42,7 +43,7 @@ async def test_five_failures_of_an_account_known_or_not_and_from_wherever(door: 
 
 
 async def test_thirty_failures_of_an_address_at_whatever_account(door: Door) -> None:
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     for number in range(30):
         await fails(door, 1, f"user{number}@example.com")
     await is_refused(door)
@@ -52,7 +53,7 @@ async def test_thirty_failures_of_an_address_at_whatever_account(door: Door) -> 
 
 
 async def test_a_log_in_that_succeeds_clears_those_of_its_account_and_no_others(door: Door) -> None:
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     await fails(door, 5, "bob@example.com", "192.0.2.2")
     for _ in range(2):
         await fails(door, 4)
@@ -63,7 +64,7 @@ async def test_a_log_in_that_succeeds_clears_those_of_its_account_and_no_others(
 
 
 async def test_failures_are_forgotten_when_the_window_is_over(door: Door) -> None:
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     await fails(door, 5)
     await is_refused(door)
     await door.execute("UPDATE login_failures SET failed_at = failed_at - interval '899 seconds'")
@@ -92,7 +93,7 @@ async def test_fifty_at_once_get_no_more_tries_than_one_after_the_other(
     door: Door, signing: Settings, account: str
 ) -> None:
     """From two processes, so that no lock in one of them could be why."""
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     async with Databases.opened(signing) as databases:
         other = Identity(databases, signing)
         emails = ["ann@example.com" if account == "one" else f"user{number}@example.com" for number in range(50)]
@@ -113,18 +114,17 @@ async def test_fifty_at_once_get_no_more_tries_than_one_after_the_other(
 
 
 async def test_right_passwords_at_once_all_get_in_where_they_are_no_more_than_may_fail(door: Door) -> None:
-    await door.sign_up()
+    await door.sign_up(address=ELSEWHERE)
     answers = await asyncio.gather(*(door.log_in() for _ in range(5)))
     assert len({answer.viewer.session for answer in answers}) == 5
-    assert await door.value("SELECT count(*) FROM login_failures") == 0
+    assert await door.value("SELECT count(*) FROM login_failures") == 1  # the sign-up
 
 
 async def test_whoever_is_refused_since_too_many_wait_has_not_failed(door: Door, signing: Settings) -> None:
     tokens = await door.sign_up()
     one_at_a_time = signing.model_copy(update={"password_hashers": 1, "password_queue": 0})
     busy = Identity(door.databases, one_at_a_time)
-    place = busy._tools.passwords._places  # pyright: ignore[reportPrivateUsage]
-    assert place.acquire(blocking=False)
+    assert busy._tools.passwords._take("192.0.2.9")  # pyright: ignore[reportPrivateUsage]
     for attempt in (
         busy.log_in("ann@example.com", PASSWORD, HERE),
         busy.log_in("nobody@example.com", PASSWORD, HERE),
@@ -133,14 +133,24 @@ async def test_whoever_is_refused_since_too_many_wait_has_not_failed(door: Door,
     ):
         with pytest.raises(RateLimitedError, match="in a few seconds"):
             await attempt
-    assert await door.value("SELECT count(*) FROM login_failures") == 0
-    place.release()
+    assert await door.value("SELECT count(*) FROM login_failures") == 1  # the sign-up
+    busy._tools.passwords._give_back("192.0.2.9")  # pyright: ignore[reportPrivateUsage]
     await busy.log_in("ann@example.com", PASSWORD, HERE)
     busy.close()
 
 
+async def test_thirty_sign_ups_of_an_address_succeed_or_not(door: Door) -> None:
+    for number in range(30):
+        await door.sign_up(f"user{number}@example.com")
+    with pytest.raises(RateLimitedError, match=TOO_MANY):
+        await door.sign_up("one.more@example.com")
+    await is_refused(door, "user1@example.com")
+    await door.sign_up("one.more@example.com", address="192.0.2.2")
+    await door.log_in("user1@example.com", address="192.0.2.2")
+
+
 async def test_asking_which_addresses_have_an_account_is_limited(door: Door) -> None:
-    await door.sign_up("bob@example.com")
+    await door.sign_up("bob@example.com", address=ELSEWHERE)
     for _ in range(30):
         with pytest.raises(ConflictError):
             await door.sign_up("bob@example.com")
