@@ -220,8 +220,9 @@ class _Reader:
                 return IsNull(column) if value else Not(IsNull(column))
             case Scope(column, type_name, yes, no):
                 self._count_test()
-                uuid = decode_id(value.id, type_name, f"{place}.id")
-                return Belongs(column, no if value.include_descendants is False else yes, self._add(uuid))
+                given = {field.python_name: inner for field, inner in _given(value, place)}
+                uuid = decode_id(given["id"], type_name, f"{place}.id")
+                return Belongs(column, yes if given["include_descendants"] else no, self._add(uuid))
             case "not":
                 return Not(self.filter(value, place))
             case "and":

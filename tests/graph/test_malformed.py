@@ -126,6 +126,7 @@ async def test_filters(gateway: Gateway, where: str) -> None:
         {"category": {}},
         {"category": {"id": None}},
         {"category": {"id": "x"}},
+        {"category": {"id": SOME_ID, "includeDescendants": None}},
         {"category": {"id": encode_id("Product", SOME_ID)}},
         {"not": {"or": [{"and": [{"price": {"eq": None}}]}]}},
         {"price": {"eq": "1.00", "isNull": None}},
@@ -136,6 +137,29 @@ async def test_filters_in_variables(gateway: Gateway, where: dict[str, Any]) -> 
     gateway = gateway.limited(max_list=1000)
     query = "query($w: ProductWhere) { products(where: $w) { nodes { uuid } totalCount } }"
     await refused(gateway, query, w=where)
+
+
+async def test_a_null_that_would_choose_between_a_category_and_its_branch_is_refused(gateway: Gateway) -> None:
+    where = f'{{category: {{id: "{SOME_ID}", includeDescendants: $all}}}}'
+    query = f"query($all: Boolean) {{ products(where: {where}) {{ totalCount }} }}"
+    message = await refused(gateway, query, all=None)
+    assert message == "where.category.includeDescendants must not be null: leave it out, or use isNull."
+    await gateway.ask(query)
+    for given in (True, False):
+        await gateway.ask(query, all=given)
+
+
+@pytest.mark.parametrize("escape", [r"\u0000", r"\u{0}"])
+async def test_a_text_that_no_column_can_hold_is_refused_before_anything_is_executed(
+    gateway: Gateway, escape: str
+) -> None:
+    result = await gateway.execute(f'{{ a: user(email: "a{escape}b") {{ id }} viewer {{ id }} }}')
+    assert gateway.statements == []
+    assert result.data is None
+    [error] = result.errors
+    assert error["message"] == "The document has a character that no text can have."
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["locations"] == [{"line": 1, "column": 18}]
 
 
 async def test_a_message_names_the_place_in_the_filter(gateway: Gateway) -> None:

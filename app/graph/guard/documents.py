@@ -53,7 +53,8 @@ class TrustedDocuments:
 
         Raises:
             OperationError: it cannot be read, is none of these, holds no document or something that is none, or an id
-                that begins with ``sha256:`` is not the hash of its document. The message names the file and the id.
+                that begins with ``sha256:`` is not the hash of its document. The message names the setting, the file
+                and the id.
                 Or there is none, and the mode is another than ``off``.
         """
         if settings.trusted_documents_manifest is not None:
@@ -148,33 +149,34 @@ def _hash_in(extensions: Mapping[str, object] | None) -> str | None:
 
 def _read(path: Path, max_tokens: int) -> dict[str, str]:
     """The ids and texts of a manifest, each a document that can be executed at all."""
+    place = f"TRUSTED_DOCUMENTS_MANIFEST: {path}"
     try:
         content: object = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise OperationError(f"{path}: cannot be read: {error.strerror}.") from None
+        raise OperationError(f"{place}: cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):  # bytes that are no text are a ValueError, too
-        raise OperationError(f"{path}: is not JSON.") from None
+        raise OperationError(f"{place}: is not JSON.") from None
     documents: dict[str, str] = {}
-    for key, text in _entries(content, path):
+    for key, text in _entries(content, place):
         if not isinstance(key, str) or not isinstance(text, str):
-            raise OperationError(f"{path}: an id and its document must be strings.")
+            raise OperationError(f"{place}: an id and its document must be strings.")
         if key.startswith(_SHA256) and key != _SHA256 + _hash(text):
-            raise OperationError(f"{path}: {key} is not the hash of its document, which is {_SHA256}{_hash(text)}.")
+            raise OperationError(f"{place}: {key} is not the hash of its document, which is {_SHA256}{_hash(text)}.")
         if documents.setdefault(key, text) != text:
-            raise OperationError(f"{path}: there are two documents with the id {key}.")
+            raise OperationError(f"{place}: there are two documents with the id {key}.")
         try:
             parse(text, max_lexical_tokens=max_tokens, max_comments=max_tokens)
         except GraphQLError as error:
-            raise OperationError(f"{path}: what has the id {key} is not a document: {error.message}") from None
+            raise OperationError(f"{place}: what has the id {key} is not a document: {error.message}") from None
     if not documents:
-        raise OperationError(f"{path}: holds no document.")
+        raise OperationError(f"{place}: holds no document.")
     return documents
 
 
-def _entries(content: object, path: Path) -> Iterator[tuple[object, object]]:
+def _entries(content: object, place: str) -> Iterator[tuple[object, object]]:
     """The ids and texts of a manifest, not yet looked at."""
     if not isinstance(content, dict):
-        raise OperationError(f"{path}: must be a JSON object of ids and documents, or one of Apollo's manifests.")
+        raise OperationError(f"{place}: must be a JSON object of ids and documents, or one of Apollo's manifests.")
     fields = cast("dict[str, object]", content)
     if "format" not in fields:
         yield from fields.items()
@@ -183,9 +185,9 @@ def _entries(content: object, path: Path) -> Iterator[tuple[object, object]]:
     if (fields["format"], fields.get("version")) != ("apollo-persisted-query-manifest", 1) or not isinstance(
         operations, list
     ):
-        raise OperationError(f"{path}: only version 1 of the format apollo-persisted-query-manifest can be read.")
+        raise OperationError(f"{place}: only version 1 of the format apollo-persisted-query-manifest can be read.")
     for operation in cast("list[object]", operations):
         if not isinstance(operation, dict):
-            raise OperationError(f"{path}: operations must be objects with id and body.")
+            raise OperationError(f"{place}: operations must be objects with id and body.")
         entry = cast("dict[str, object]", operation)
         yield entry.get("id"), entry.get("body")

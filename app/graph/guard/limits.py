@@ -19,6 +19,7 @@ from graphql import (
     FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    GraphQLError,
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
@@ -26,6 +27,7 @@ from graphql import (
     ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
+    StringValueNode,
 )
 from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
@@ -54,7 +56,8 @@ _INTROSPECTION = frozenset({"__schema", "__type"})
 @dataclass
 class Size:
     """How large a document is: what it has in all, and from ``variables`` on, except for ``directives``,
-    ``longest_literal`` and ``longest_number``, what the largest of its operations has once its fragments are put in."""
+    ``longest_literal``, ``longest_number`` and ``unstorable``, what the largest of its operations has once its
+    fragments are put in."""
 
     operations: int = 0
     fragments: int = 0
@@ -68,6 +71,8 @@ class Size:
     """The most values of a list, or fields of an input object, that is written out in the document."""
     longest_number: int = 0
     """The most characters of a number that is written out in the document."""
+    unstorable: StringValueNode | None = None
+    """A text with U+0000 in it, if there is one."""
     depth: int = 0
     """How many fields are below each other, where none of them is ``__schema`` or ``__type``."""
     introspection_depth: int = 0
@@ -105,16 +110,21 @@ def check_text(text: str, settings: Settings) -> None:
 
 
 def check_limits(document: DocumentNode, settings: Settings) -> None:
-    """Refuse a document that is too large, whether or not it is valid.
+    """Refuse a document that is too large, or has U+0000 in a text, whether or not it is valid.
+
+    An escape of GraphQL's own makes that of what is no such character in the request, where it was looked for already.
 
     Raises:
         LimitExceededError: the message says of what there is how much, and how much there may be.
+        GraphQLError: there is U+0000, which PostgreSQL cannot store.
     """
     size = measure(document)
     for name, setting, text in _LIMITS:
         _check(text, cast("int", getattr(size, name)), cast("int", getattr(settings, setting)))
     _check("An operation has {} mutations that take a password", size.password_mutations, 1)
     _check("A number in the document has {} characters", size.longest_number, LONGEST_NUMBER)
+    if size.unstorable is not None:
+        raise GraphQLError("The document has a character that no text can have.", size.unstorable)
 
 
 def check_variables(variables: Mapping[str, object], settings: Settings) -> None:
@@ -256,6 +266,8 @@ def _part_of(definition: OperationDefinitionNode | FragmentDefinitionNode, size:
                 size.longest_literal = max(size.longest_literal, len(node.fields))
             case IntValueNode() | FloatValueNode():
                 size.longest_number = max(size.longest_number, len(node.value))
+            case StringValueNode() if "\0" in node.value:
+                size.unstorable = node
             case _:
                 pass
         for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):  # a leaf is not in it

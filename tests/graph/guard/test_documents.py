@@ -103,17 +103,19 @@ BROKEN: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_manifest_is_refused_with_its_path_and_the_reason(name: str, tmp_path: Path) -> None:
+def test_a_broken_manifest_is_refused_with_the_setting_its_path_and_the_reason(name: str, tmp_path: Path) -> None:
     content, reason = BROKEN[name]
     path = written(tmp_path, content)
     with pytest.raises(OperationError, match=reason) as error:
         loaded(path)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"TRUSTED_DOCUMENTS_MANIFEST: {path}: ")
     assert "\n" not in str(error.value)
 
 
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OperationError, match="cannot be read: No such file or directory"):
+    with pytest.raises(
+        OperationError, match=r"^TRUSTED_DOCUMENTS_MANIFEST: /.*: cannot be read: No such file or directory"
+    ):
         loaded(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff")
     with pytest.raises(OperationError, match="is not JSON"):

@@ -103,6 +103,26 @@ def test_the_mutations_that_hash_a_password_are_those_that_take_one() -> None:
     assert taking == PASSWORD_MUTATIONS
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{a(b: "\u0000")}',
+        r'{a(b: [{c: "x\u{0}y"}])}',
+        r'query ($a: String = "\u0000") {a}',
+        r'{...f} fragment f on Query @d(a: "\u{00}") {a}',
+    ],
+)
+def test_a_text_that_no_column_can_hold_is_refused_where_it_stands(text: str) -> None:
+    with pytest.raises(GraphQLError, match=r"^The document has a character that no text can have\.") as refused:
+        check_limits(parse(text), SETTINGS)
+    assert refused.value.locations is not None
+    assert [place.column for place in refused.value.locations] == [text.index('"') + 1]
+
+
+def test_what_only_looks_like_such_a_character_is_let_through() -> None:
+    assert refusal(r'{a(b: "\\u0000", c: """\u0000""", d: "\u0001")} # \u0000') is None
+
+
 def test_a_log_in_together_with_other_mutations_is_let_through() -> None:
     assert refusal("mutation { logIn a b { logIn signUp } }") is None
 
@@ -310,6 +330,7 @@ def test_the_numbers_are_those_of_the_document_written_out(random: Random) -> No
         "variables": 0,
         "directives": sum(field.directives for field in fields),
         "longest_literal": max((field.numbers or 0 for field in fields), default=0),
+        "unstorable": None,
         "longest_number": max((1 for field in fields if field.numbers), default=0),
         "depth": max((len(path) for path, names in every if not names & of_schema), default=0),
         "introspection_depth": max((len(path) for path, names in every if names & of_schema), default=0),
