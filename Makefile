@@ -1,6 +1,7 @@
 # make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data, ARGS=--reset)
 # make test   the tests, on PostgreSQL servers of their own (STOREGRAPH_POSTGRES=path: the one on PATH)
 # make check  format, lint and types
+# make bench  the gateway beside others, on databases of its own (ARGS="--rounds 3 backoffice")
 # make lock   resolve the dependencies of pyproject.toml anew
 # make clean  remove the environment and the caches; the demo's data stay
 #
@@ -21,7 +22,7 @@ CREATE = $(PYTHON) -m venv --clear .venv
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test audit-packages check lock clean
+.PHONY: run test audit-packages check bench peer-packages lock clean
 
 run: .venv/.runtime
 	@exec $(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
@@ -30,23 +31,31 @@ run: .venv/.runtime
 test: .venv/.dev audit-packages
 	$(BIN)/pytest -n auto --maxprocesses 4 -rs
 
-# The audits of GraphQL over HTTP are npm's; without npm, or without its registry, their test is skipped.
+# The audits of GraphQL over HTTP are npm's, and so is a peer of the benchmark; without npm, or without its registry,
+# they are skipped.
 AUDIT = tests/http_audit
-ifneq ($(shell command -v npm 2>/dev/null),)
+PEER = bench/peers/mercurius
+$(AUDIT)/%: SKIPPED = GraphQL over HTTP IS NOT AUDITED
+$(PEER)/%: SKIPPED = mercurius IS NOT MEASURED
 audit-packages: $(AUDIT)/node_modules/.package-lock.json
+peer-packages: $(PEER)/node_modules/.package-lock.json
 
-$(AUDIT)/node_modules/.package-lock.json: $(AUDIT)/package-lock.json
-	@npm --prefix $(AUDIT) ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@ || \
-		echo "*** GraphQL over HTTP IS NOT AUDITED: npm could not install its packages." >&2
+ifneq ($(shell command -v npm 2>/dev/null),)
+%/node_modules/.package-lock.json: %/package-lock.json
+	@npm --prefix $* ci --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@ || \
+		echo "*** $(SKIPPED): npm could not install its packages." >&2
 else
-audit-packages:
-	@echo "*** GraphQL over HTTP IS NOT AUDITED: there is no npm." >&2
+%/node_modules/.package-lock.json:
+	@echo "*** $(SKIPPED): there is no npm." >&2
 endif
 
 check: .venv/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
+
+bench: .venv/.runtime peer-packages
+	$(BIN)/python -m bench.throughput $(ARGS)
 
 # The runtime's lock holds to the other one, so that tests run on what is shipped; what builds the editable install is
 # in both.
@@ -59,7 +68,7 @@ lock: .venv/.python
 		-o requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist $(AUDIT)/node_modules
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist $(AUDIT)/node_modules $(PEER)/node_modules
 	find app migrations tests -name __pycache__ -exec rm -rf {} +
 
 # The stamps: what was set up, and from which lock.
