@@ -53,6 +53,10 @@ class LimitExceededError(AppError):
     code = ErrorCode.LIMIT_EXCEEDED
 
 
+class TooLargeError(LimitExceededError):
+    """What came back is more than one answer may hold: nothing of it is sent."""
+
+
 class RateLimitedError(AppError):
     """Too many requests of a kind; the message says when to come again."""
 

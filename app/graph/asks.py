@@ -1,6 +1,6 @@
 """What a declared field asks of its database, given its arguments: the same whichever executor runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -9,12 +9,12 @@ from typing import Any
 from strawberry.utils.str_converters import to_camel_case
 
 from app.database import Row
-from app.errors import BadUserInputError
-from app.graph.connection import Window
+from app.errors import BadUserInputError, NotFoundError
+from app.graph.connection import LARGEST_PAGE, Window
 from app.graph.context import Ask
 from app.graph.declarations import LONGEST_SEARCH, Choice, Connection, Edge, Lookup
 from app.graph.inputs import filter_of, order_of, storable
-from app.graph.node import decode_id
+from app.graph.node import decode_global_id, decode_id
 from app.paging import AnyColumn, Cursors, Order
 from app.reads import TOTAL, WHOLE_TABLE, Columns, Read, counted, narrowed
 
@@ -53,6 +53,36 @@ def lookup_ask(
     [(name, value)] = given.items()
     key = decode_id(value, type_name) if name == "id" else storable(value, name)
     return Ask(declaration.by[name], columns), key
+
+
+def node_ids(arguments: Mapping[str, Any], *, many: bool) -> list[str]:
+    """The ids that ``node`` or ``nodes`` is asked for.
+
+    Raises:
+        BadUserInputError: they are too many.
+    """
+    ids: list[str] = arguments["ids"] if many else [arguments["id"]]
+    if len(ids) > LARGEST_PAGE:
+        raise BadUserInputError(f"ids takes up to {LARGEST_PAGE}.")
+    return ids
+
+
+def node_of(node_id: str, types: Iterable[type]) -> tuple[type, str]:
+    """The type and the uuid that a global id names.
+
+    Raises:
+        BadUserInputError: it is none of any of these types.
+    """
+    named, uuid = decode_global_id(node_id) or ("", "")
+    for type_ in types:
+        if type_.__name__ == named:
+            return type_, uuid
+    raise BadUserInputError("This is no global id: pass what a field called id returned.")
+
+
+def missing_node(type_: type) -> NotFoundError:
+    """What there is to say of a global id of which there is no object, or none that the viewer may see."""
+    return NotFoundError(f"There is no {type_.__name__} with this id.")
 
 
 @dataclass(frozen=True)

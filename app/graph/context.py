@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,9 +16,10 @@ from app.database import Databases, Row
 from app.domains.orders import reads as order_reads
 from app.domains.orders.tables import Order
 from app.domains.payments import reads as payment_reads
+from app.errors import TooLargeError
 from app.identity.sessions import Identity
 from app.reads import Columns, Read
-from app.settings import DatabaseName, Settings
+from app.settings import DATABASE_NAMES, DatabaseName, Settings
 from app.statements import Slice, fetch
 from app.viewer import NOBODY, Viewer
 
@@ -55,22 +57,41 @@ class Loaders:
     number of statements depends on the query alone and not on the rows.
     """
 
-    def __init__(self, databases: Databases, viewer: Viewer) -> None:
-        self._databases = databases
+    def __init__(self, services: "Services", viewer: Viewer) -> None:
+        self._databases = services.databases
         self._viewer = viewer
         self._loaders: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
+        # One operation must not take all connections of a database from everybody else.
+        most = services.settings.operation_connections
+        self._connections = {name: asyncio.Semaphore(most) for name in DATABASE_NAMES}
+        self._largest = services.settings.max_cost
+        self._rows = 0
 
     async def rows(self, place: Place, ask: Ask, key: object) -> list[Row]:
-        """The rows that answer a key, in the read's order. Raises as ``reads.fetch`` does."""
+        """The rows that answer a key, in the read's order. Raises as ``fetch`` does."""
         if (place, ask) not in self._loaders:
-            self._loaders[place, ask] = DataLoader(partial(self._fetch, ask))
+            self._loaders[place, ask] = DataLoader(partial(self._load, ask))
         # Shielded: when a sibling fails under a non-null field, graphql-core cancels this resolver, and with it the
         # future that every other resolver waits for who wants the same key.
         return await asyncio.shield(self._loaders[place, ask].load(key))
 
-    async def _fetch(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
+    async def fetch(self, ask: Ask, keys: list[Any]) -> dict[Any, list[Row]]:
+        """The rows of each of many keys, in one statement.
+
+        Raises:
+            TooLargeError: with these, the operation has read more rows than ``max_cost``.
+            DatabaseUnavailableError, DatabaseTimeoutError: as ``statements.fetch`` does.
+        """
         parameters = dict(ask.parameters) | await self._own_keys(ask.read)
-        rows = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+        async with self._connections[ask.read.database]:
+            found = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+        self._rows += sum(map(len, found.values()))
+        if self._rows > self._largest:
+            raise too_large(self._largest)
+        return found
+
+    async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
+        rows = await self.fetch(ask, keys)
         return [rows.get(key, []) for key in keys]
 
     async def _own_keys(self, read: Read) -> dict[str, object]:
@@ -80,6 +101,22 @@ class Loaders:
         of_viewer, column = _OWN_KEYS[read.own_keys]
         rows = await self.rows((), Ask(of_viewer, (column,)), self._viewer.user)
         return {read.own_keys: [row[str(column.key)] for row in rows]}
+
+
+def too_large(most: int) -> TooLargeError:
+    """What there is to say of an answer with more objects than it may have."""
+    return TooLargeError(
+        f"The answer would have more than {most:,} objects: ask for smaller pages, or for fewer lists inside of lists."
+    )
+
+
+MOST_ERRORS = 1000
+"""Of one answer: each value in it could have one."""
+
+
+def too_many_errors() -> TooLargeError:
+    """What there is to say of an answer with more errors than it may have."""
+    return TooLargeError(f"The answer would have more than {MOST_ERRORS:,} errors: mend what the request asks for.")
 
 
 _OWN_KEYS = {payment_reads.OWN_ORDERS: (order_reads.all_of_user, Order.id)}
@@ -106,11 +143,42 @@ class Context:
     """How many statements the operation sent to each database."""
 
     def __post_init__(self) -> None:
-        self.forget()
+        self.loaders = Loaders(self.services, self.viewer)
+        self._objects = self._errors = 0
+        self._stop: Callable[[TooLargeError], None] | None = None
 
-    def forget(self) -> None:
-        """Drop the dataloaders, and with them what was read so far: after a write it may be no longer true."""
-        self.loaders = Loaders(self.services.databases, self.viewer)
+    def become(self, viewer: Viewer) -> None:
+        """Go on as somebody else. What was read so far is forgotten: after a write it may be no longer true."""
+        self.viewer = viewer
+        self.loaders = Loaders(self.services, viewer)
+
+    def stopped_by(self, stop: "Callable[[TooLargeError], None]") -> None:
+        """How resolvers are stopped. (A plan stops by itself.)"""
+        self._stop = stop
+
+    def answers_with(self, objects: int) -> None:
+        """Count what resolvers answer with. They take much longer for an object than a plan does, so that they may
+        have a tenth of what that may: without it a short query keeps the process busy for minutes."""
+        self._objects += objects
+        most = self.services.settings.max_cost // 10
+        if self._objects > most:
+            self.stop(too_large(most))
+
+    def fails(self) -> None:
+        """Count an error of the answer."""
+        self._errors += 1
+        if self._errors > MOST_ERRORS:
+            self.stop(too_many_errors())
+
+    def stop(self, error: TooLargeError) -> None:
+        """End the operation, with nothing but this error for an answer.
+
+        Raises:
+            TooLargeError: that error.
+        """
+        if self._stop is not None:
+            self._stop(error)
+        raise error
 
 
 Info = strawberry.Info[Context, None]

@@ -81,6 +81,13 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Own:
+    """The row whose key is the viewer's."""
+
+    read: Read
+
+
+@dataclass(frozen=True)
 class Nodes:
     """Objects of any type by their global ids: each type with its read by uuid. ``many``: of a list of ids."""
 
@@ -88,7 +95,7 @@ class Nodes:
     many: bool
 
 
-Declared = Column | Edge | Connection | Lookup | Nodes
+Declared = Column | Edge | Connection | Lookup | Own | Nodes
 
 
 def declared(field: StrawberryField) -> Declared | None:

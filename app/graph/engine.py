@@ -1,35 +1,44 @@
 """Runs one request: all that can be refused before it is executed, cheapest first, and then the operation."""
 
+import asyncio
 import gc
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    Node,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    VariableNode,
     parse,
     specified_rules,
     validate,
 )
 from graphql.execution import ExecutionResult
+from graphql.execution.values import VariableValues
+from graphql.language.ast import QUERY_DOCUMENT_KEYS
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry import Schema
 from strawberry.execution import optimized_is_awaitable
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.errors import AppError, BadUserInputError, ErrorCode, LimitExceededError
+from app.errors import AppError, BadUserInputError, ErrorCode, LimitExceededError, TooLargeError
 from app.graph.context import Context, counting
 from app.graph.guard.cost import check_cost
 from app.graph.guard.documents import TrustedDocuments
 from app.graph.guard.errors import Errors
 from app.graph.guard.limits import MAX_ERRORS, check_limits, check_text, check_variables
 from app.graph.guard.turns import Turns
+from app.graph.plan.compiler import compiled
+from app.graph.plan.plan import Plan
 from app.settings import Settings
 from app.viewer import NOBODY
 
@@ -37,6 +46,10 @@ DOCUMENTS_KEPT = 128
 """How many documents are kept as they were parsed and checked: that takes longer than to run most of them."""
 LONGEST_KEPT = 4_000
 """Characters. Longer documents are not kept, so that nobody fills the memory with them, and the garbage collector's."""
+
+
+PLANS_KEPT = 16
+"""Of one document: there is one for each of its operations, and for what its conditions make of that."""
 
 
 class MutationOverGetError(Exception):
@@ -61,11 +74,13 @@ class Answer:
     """What to send, and what the protocol and the log have to know about it."""
 
     body: dict[str, object]
-    """``data``, ``errors`` and ``extensions``. No ``data`` where nothing was executed."""
+    """``data``, ``errors`` and ``extensions``. No ``data`` where nothing was executed. They can be ``Json``."""
     refused: bool
     """Whether nothing was executed."""
     operation_name: str | None = None
     codes: frozenset[ErrorCode] = field(default_factory=frozenset[ErrorCode])
+    is_compiled: bool = False
+    """Whether a plan ran it, and not resolvers."""
     cacheable: bool = False
     """Whether everybody who is not signed in would get this answer."""
 
@@ -79,28 +94,44 @@ class _InvalidError(Exception):
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An operation that may run."""
+    """An operation that may run. ``executor`` is graphql-core's (Any: its type parameters are left open there)."""
 
     operation: OperationDefinitionNode
-    execute: Callable[[], Awaitable[ExecutionResult] | ExecutionResult]
+    executor: Any
+    plan: Plan | None
     cost: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Document:
+    """A document that is valid, and the plans that were made of it.
+
+    A plan depends on the operation and on the values of ``conditions``: the variables that a ``@skip`` or an
+    ``@include`` anywhere in the document depends on.
+    """
+
+    node: DocumentNode
+    conditions: tuple[str, ...]
+    plans: dict[tuple[object, ...], Plan | None] = field(default_factory=dict[tuple[object, ...], Plan | None])
 
 
 class Engine:
     """The schema, and the limits within which it is asked."""
 
-    def __init__(self, schema: Schema, settings: Settings) -> None:
-        """
+    def __init__(self, schema: Schema, settings: Settings, *, compiles: bool = True) -> None:
+        """``compiles``: whether what can be is run by a plan, or all by resolvers, as the benchmarks compare them.
+
         Raises:
             OperationError: the manifest of trusted documents cannot be used.
         """
+        self._compiles = compiles
+        self._strawberry = schema
         # Private, and the only way to graphql-core's own schema.
         self._schema: GraphQLSchema = schema._schema  # pyright: ignore[reportPrivateUsage]
-        # Any: its type parameters are left open there.
-        self._executor = cast("Any", schema.execution_context_class)  # pyright: ignore[reportUnknownMemberType]
+        self._executor = cast("Any", _Executor)  # Any: its type parameters are left open in graphql-core
         self._settings = settings
         self._trusted = TrustedDocuments.load(settings)
-        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._kept: OrderedDict[str, _Document] = OrderedDict()
         self._turns = Turns()
         self._hides = not settings.introspection
         self._rules = [*specified_rules, *(() if settings.introspection else (NoSchemaIntrospectionCustomRule,))]
@@ -121,23 +152,32 @@ class Engine:
             for refusal in _told(error):
                 errors.add(refusal)
             return Answer({"errors": errors.formatted}, refused=True, codes=frozenset(errors.codes))
-        result = prepared.execute()
-        if not isinstance(result, ExecutionResult):
-            result = await result
-        for error in result.errors or ():
+        data, found = await self._run(prepared, context)
+        for error in found:
             errors.add(error)
-        return self._answer(request, context, prepared, result, errors)
+        return self._answer(request, context, prepared, data, errors)
 
-    def _answer(
-        self, request: Request, context: Context, prepared: _Prepared, result: ExecutionResult, errors: Errors
-    ) -> Answer:
+    async def _run(self, prepared: _Prepared, context: Context) -> tuple[object, list[GraphQLError]]:
+        try:
+            if prepared.plan is not None:
+                return await prepared.plan.run(self._strawberry, context, prepared.executor.variable_values)
+            # What introspection asks is made at once, without letting anybody else work in between.
+            async with self._turns.taken(prepared.cost // 10):
+                result = prepared.executor.execute_operation()
+            if not isinstance(result, ExecutionResult):
+                result = await _stoppable(result, context)
+        except TooLargeError as error:
+            return None, _told(error)
+        return result.data, result.errors or []
+
+    def _answer(self, request: Request, context: Context, prepared: _Prepared, data: object, errors: Errors) -> Answer:
         extensions: dict[str, object] = {}
         if errors.missing:
             extensions["databases"] = dict.fromkeys(sorted(errors.missing), "unavailable")
         if (request.extensions or {}).get("cost") is True:
             extensions["cost"] = {"cost": prepared.cost, "limit": self._settings.max_cost}
         body: dict[str, object] = {"errors": errors.formatted} if errors.formatted else {}
-        body["data"] = result.data
+        body["data"] = data
         if extensions:
             body["extensions"] = extensions
         operation = prepared.operation
@@ -146,6 +186,7 @@ class Engine:
             refused=False,
             operation_name=operation.name.value if operation.name else None,
             codes=frozenset(errors.codes),
+            is_compiled=prepared.plan is not None,
             cacheable=operation.operation is OperationType.QUERY and context.viewer == NOBODY and not errors.codes,
         )
 
@@ -154,13 +195,13 @@ class Engine:
         check_variables(variables, self._settings)
         text = self._trusted.resolve(request.query, request.extensions, request.document_id)
         document = await self._document(text)
-        operation = _chosen(document, request.operation_name)
+        operation = _chosen(document.node, request.operation_name)
         if operation.operation is OperationType.MUTATION and not request.may_mutate:
             raise MutationOverGetError
-        cost = check_cost(self._schema, document, operation, variables, self._settings)
+        cost = check_cost(self._schema, document.node, operation, variables, self._settings)
         executor: Any = self._executor.build(
             self._schema,
-            document,
+            document.node,
             context_value=context,
             raw_variable_values=variables,
             operation_name=request.operation_name,
@@ -169,9 +210,21 @@ class Engine:
         )
         if isinstance(executor, list):
             raise _InvalidError(cast("list[GraphQLError]", executor))
-        return _Prepared(operation, executor.execute_operation, cost)
+        return _Prepared(operation, executor, self._plan(document, operation, executor), cost)
 
-    async def _document(self, text: str) -> DocumentNode:
+    def _plan(self, document: _Document, operation: OperationDefinitionNode, executor: Any) -> Plan | None:
+        if not self._compiles:
+            return None
+        values: VariableValues = executor.variable_values
+        key = (operation.name and operation.name.value, *(values.coerced.get(name) for name in document.conditions))
+        if key not in document.plans:
+            if len(document.plans) == PLANS_KEPT:
+                document.plans.clear()
+            root = compiled(self._schema, operation, executor.fragments, values)
+            document.plans[key] = root and Plan(root)
+        return document.plans[key]
+
+    async def _document(self, text: str) -> _Document:
         if (kept := self._kept.get(text)) is not None:
             self._kept.move_to_end(text)
             return kept
@@ -188,14 +241,19 @@ class Engine:
                 self._kept.popitem(last=False)
         return document
 
-    def _check(self, text: str) -> DocumentNode:
+    def _check(self, text: str) -> _Document:
         """Everything about a document that depends neither on who asks nor on variables."""
         check_text(text, self._settings)
         document = self._parsed(text)
         check_limits(document, self._settings)
         if errors := validate(self._schema, document, self._rules, MAX_ERRORS, hide_suggestions=self._hides):
+            if errors[-1].message == "Validation aborted.":  # all by which graphql-core says that its budget is spent
+                raise LimitExceededError(
+                    "Too many fields of the document have one name in one place, each to be compared with the others: "
+                    "select a field once, and spread fewer fragments in one place."
+                )
             raise _InvalidError(errors)
-        return document
+        return _Document(document, _conditions(document))
 
     def _parsed(self, text: str) -> DocumentNode:
         most = self._settings.max_tokens
@@ -210,6 +268,55 @@ class Engine:
         while token:
             token.prev, token.next, token = None, None, token.next
         return document
+
+
+class _Executor(StrawberryGraphQLCoreExecutionContext):
+    """Strawberry's, but that it stops at too many errors: there can be one for each value of the answer."""
+
+    def handle_field_error(self, raw_error: Exception, *args: Any, **kwargs: Any) -> None:
+        context = cast("Context", self.context_value)
+        if isinstance(raw_error, TooLargeError):
+            context.stop(raw_error)
+        context.fails()
+        super().handle_field_error(raw_error, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+
+async def _stoppable(execution: Coroutine[Any, Any, ExecutionResult], context: Context) -> ExecutionResult:
+    """Await what resolvers make, unless they are stopped.
+
+    Raises:
+        TooLargeError: they were.
+    """
+    task = asyncio.create_task(execution)
+    stopped: list[TooLargeError] = []
+
+    def stop(error: TooLargeError) -> None:
+        stopped.append(error)
+        task.cancel()
+
+    context.stopped_by(stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopped:
+            raise stopped[0] from None
+        raise
+    finally:
+        task.cancel()
+
+
+def _conditions(document: DocumentNode) -> tuple[str, ...]:
+    """The variables that any ``@skip`` or ``@include`` depends on."""
+    found: set[str] = set()
+    waiting: list[Node] = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, DirectiveNode) and node.name.value in ("skip", "include"):
+            found |= {of.value.name.value for of in node.arguments or () if isinstance(of.value, VariableNode)}
+        for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
+            below: Node | tuple[Node, ...] | None = getattr(node, key)
+            waiting.extend((below,) if isinstance(below, Node) else below or ())
+    return tuple(sorted(found))
 
 
 def _told(error: AppError | GraphQLError | _InvalidError) -> list[GraphQLError]:

@@ -16,9 +16,8 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
 from app.database import Row
-from app.errors import BadUserInputError, NotFoundError
-from app.graph.asks import edge_ask, key_of, lookup_ask, page_ask
-from app.graph.connection import LARGEST_PAGE, selected
+from app.graph.asks import edge_ask, key_of, lookup_ask, missing_node, node_ids, node_of, page_ask
+from app.graph.connection import selected
 from app.graph.context import Ask, Info, place_of
 from app.graph.declarations import (
     Choice,
@@ -29,10 +28,11 @@ from app.graph.declarations import (
     IntArgument,
     Lookup,
     Nodes,
+    Own,
     arguments_of,
     declared,
 )
-from app.graph.node import NodeRow, decode_global_id, encode_id
+from app.graph.node import NodeRow, encode_id
 from app.graph.visibility import ADMIN, PUBLIC, Visibility, check_visible, visibility
 from app.paging import AnyColumn
 from app.reads import Columns, Read, Shape
@@ -75,6 +75,11 @@ def connection(
 def lookup(visible_to: Visibility, description: str, **by: Read) -> Any:
     """A row of the root, by exactly one of these arguments. The one called ``id`` takes a global id or a uuid."""
     return _field(LookupField, Lookup(by), visible_to, description)
+
+
+def own(read: Read, visible_to: Visibility, description: str) -> Any:
+    """The row whose key is the viewer's; null for nobody."""
+    return _field(OwnField, Own(read), visible_to, description)
 
 
 def node(reads: Mapping[type, Read], description: str) -> Any:
@@ -175,7 +180,9 @@ class LoadedField(StrawberryField, ABC):
 
     async def _load_if_visible(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         check_visible(self.metadata["visible_to"], info.context.viewer)
-        return await self.load(source, info, arguments)
+        found = await self.load(source, info, arguments)
+        info.context.answers_with(len(cast("list[object]", found)) if isinstance(found, list) else 1)
+        return cast("object", found)
 
     @abstractmethod
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
@@ -205,26 +212,30 @@ class LookupField(LoadedField):
         return rows[0] if rows else None
 
 
+class OwnField(LoadedField):
+    async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
+        viewer = info.context.viewer.user
+        if viewer is None:
+            return None
+        ask = Ask(cast("Own", declared(self)).read, rows_columns(self))
+        rows = await info.context.loaders.rows(place_of(info), ask, viewer)
+        return rows[0] if rows else None
+
+
 class NodeField(LoadedField):
     async def load(self, source: Row, info: Info, arguments: dict[str, Any]) -> object:
         declaration = cast("Nodes", declared(self))
-        if not declaration.many:
-            return await self._find(info, declaration, arguments["id"])
-        if len(arguments["ids"]) > LARGEST_PAGE:
-            raise BadUserInputError(f"ids takes up to {LARGEST_PAGE}.")
         # Each is awaited by graphql-core for itself: one that fails leaves a null and an error at its own place.
-        return [self._find(info, declaration, node_id) for node_id in arguments["ids"]]
+        found = [self._find(info, declaration, node_id) for node_id in node_ids(arguments, many=declaration.many)]
+        return found if declaration.many else await found[0]
 
     async def _find(self, info: Info, declaration: Nodes, node_id: str) -> NodeRow:
-        named, uuid = decode_global_id(node_id) or ("", "")
-        type_ = next((type_ for type_ in declaration.reads if type_.__name__ == named), None)
-        if type_ is None:
-            raise BadUserInputError("This is no global id: pass what a field called id returned.")
+        type_, uuid = node_of(node_id, declaration.reads)
         ask = Ask(declaration.reads[type_], columns_of(type_))
         rows = await info.context.loaders.rows(place_of(info), ask, uuid)
         if not rows:
-            raise NotFoundError(f"There is no {named} with this id.")
-        return NodeRow(named, rows[0])
+            raise missing_node(type_)
+        return NodeRow(type_.__name__, rows[0])
 
 
 class ConnectionField(LoadedField):
@@ -246,4 +257,5 @@ class ConnectionField(LoadedField):
             return row["total"]
 
         found, total_count = await asyncio.gather(rows(), total())
+        info.context.answers_with(len(found))
         return ask.window.page(found, ask.cursors, total_count)

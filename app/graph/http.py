@@ -30,6 +30,7 @@ from app.graph.payload import (
     request_of_body,
     request_of_query_string,
 )
+from app.graph.plan.plan import Json
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Endpoint:
             if media_type == HTML:
                 response = self._page
             else:
-                response = await self._respond(scope, receive, media_type)
+                response = await self._respond(scope, receive, send, media_type)
         except RefusedError as refused:
             response = refusal(refused.status, str(refused), refused.code, refused.headers, media_type)
         except _GoneError:
@@ -86,7 +87,8 @@ class Endpoint:
             raise RefusedError(406, f"Answers are {GRAPHQL} or {JSON}: accept one of them.")
         return media_type
 
-    async def _respond(self, scope: Scope, receive: Receive, media_type: MediaType) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, media_type: MediaType) -> Response | None:
+        """Answer the request; or return what is yet to be sent, of what takes nobody's place."""
         if scope["method"] == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ALLOWED})
         services: Services = scope["state"]["services"]
@@ -102,6 +104,7 @@ class Endpoint:
         self._in_flight += 1
         try:
             answer = await self._engine.answer(request, context)
+            await _send_whole(_response(answer, request, media_type), scope, send)
         except MutationOverGetError:
             raise RefusedError(
                 405, "A GET changes nothing: send a mutation by POST.", headers={"Allow": "POST"}
@@ -109,7 +112,7 @@ class Endpoint:
         finally:
             self._in_flight -= 1
             logs.add(statements=dict(context.statements))
-        return _response(answer, request, media_type)
+        return None
 
     async def _request(self, scope: Scope, receive: Receive) -> Request:
         """What is asked, or its refusal."""
@@ -157,22 +160,21 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def _response(answer: Answer, request: Request, media_type: MediaType) -> Response:
+    executor = None if answer.refused else "plan" if answer.is_compiled else "resolvers"
     logs.add(
-        operation=(answer.operation_name or "")[: logs.LONGEST_VALUE] or None, codes=sorted(map(str, answer.codes))
+        operation=(answer.operation_name or "")[: logs.LONGEST_VALUE] or None,
+        codes=sorted(map(str, answer.codes)),
+        executor=executor,
     )
     status = 200
     if answer.refused and media_type == GRAPHQL:
         status = next((_STATUS[code] for code in sorted(answer.codes) if code in _STATUS), 400)
     is_public = answer.cacheable and not request.may_mutate and is_by_hash(request)
-    return _json(
-        answer.body,
-        status,
-        media_type,
+    headers = {"X-Executor": executor} if executor else {}
+    if is_public:
         # A cache must not give one viewer's answer to another, nor one origin's leave to another.
-        {"Cache-Control": f"public, max-age={PUBLIC_SECONDS}", "Vary": "Accept, Authorization, Origin"}
-        if is_public
-        else {},
-    )
+        headers |= {"Cache-Control": f"public, max-age={PUBLIC_SECONDS}", "Vary": "Accept, Authorization, Origin"}
+    return _json(answer.body, status, media_type, headers)
 
 
 def refusal(
@@ -191,10 +193,26 @@ def refusal(
     return _json({"errors": [error]}, status, JSON if media_type == HTML else media_type, headers)
 
 
+async def _send_whole(response: Response, scope: Scope, send: Send) -> None:
+    """Send an answer, and wait until the client has taken what is too much to be left to the connection.
+
+    Uvicorn waits for that before it writes, and not after the last piece: so there is an empty one.
+    """
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 def _json(body: Mapping[str, object], status: int, media_type: MediaType, headers: Mapping[str, str]) -> Response:
     """An answer, which is nobody else's and tells the request's id where something went wrong."""
     if "errors" in body and (request_id := logs.request_id()) is not None:
         extensions = cast("dict[str, object]", body.get("extensions", {}))
         body = {**body, "extensions": {**extensions, "requestId": request_id}}
     defaults = {"Cache-Control": "private, no-store", "Vary": "Accept", "Content-Type": f"{media_type}; charset=utf-8"}
-    return Response(_encode(body), status, {**defaults, **headers})
+    return Response(_encoded(body), status, {**defaults, **headers})
+
+
+def _encoded(body: Mapping[str, object]) -> str:
+    """The JSON of an answer, parts of which can be that already."""
+    parts = (f'"{name}":{value if isinstance(value, Json) else _encode(value)}' for name, value in body.items())
+    return "{" + ",".join(parts) + "}"

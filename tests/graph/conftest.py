@@ -1,6 +1,9 @@
 """A query in, JSON and the statements it took out."""
 
 import asyncio
+import gc
+import json
+import warnings
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
@@ -13,6 +16,7 @@ import pytest
 from app.database import Databases
 from app.graph.context import Context, Services
 from app.graph.engine import Engine, Request
+from app.graph.plan.plan import Json
 from app.graph.schema import build_schema
 from app.identity.sessions import Identity
 from app.operations.importing import import_folder
@@ -51,6 +55,11 @@ class Result:
     extensions: dict[str, Any]
 
 
+def plain(body: dict[str, Any]) -> dict[str, Any]:
+    """An answer's body without JSON in it."""
+    return {name: json.loads(value) if isinstance(value, Json) else value for name, value in body.items()}
+
+
 @dataclass
 class Gateway:
     """The engine over four pools, asked by an administrator unless ``viewer`` is somebody else.
@@ -76,7 +85,7 @@ class Gateway:
         answer = await self.engine.answer(
             Request(query, variables=variables), Context(self.services, viewer or self.viewer)
         )
-        body: dict[str, Any] = answer.body
+        body = plain(answer.body)
         return Result(body.get("data"), body.get("errors", []), body.get("extensions", {}))
 
     async def ask(self, query: str, *, viewer: Viewer | None = None, **variables: Any) -> dict[str, Any]:
@@ -105,6 +114,19 @@ async def gateway_of(settings: Settings) -> AsyncGenerator[Gateway]:
     statements: list[tuple[DatabaseName, str]] = []
     async with Databases.opened(settings, lambda name, sql: statements.append((name, sql))) as databases:
         yield Gateway(databases, settings, statements)
+
+
+ABANDONED = "ignore:Exception ignored in. <coroutine object:pytest.PytestUnraisableExceptionWarning"
+"""For a test that ends operations in the middle: graphql-core leaves the resolvers that it has not come to, and Python
+tells whoever collects that garbage. Together with ``abandons``, which collects it, so that no other test does."""
+
+
+@pytest.fixture
+def abandons() -> Generator[None]:
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ async def test_a_fault_of_ours_is_masked_and_logged(
     [record] = caplog.records
     assert vars(record)["error_id"] == error["extensions"]["errorId"]
     assert vars(record)["exception"].endswith("UndefinedTableError")
-    assert "app/statements.py" in vars(record)["stack"]
+    assert "statements.py" in vars(record)["stack"]
 
 
 @pytest.mark.parametrize(

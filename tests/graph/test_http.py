@@ -68,6 +68,7 @@ def test_the_answer_is_of_the_type_that_the_client_prefers(client: TestClient, a
     assert response.status_code == 200
     assert response.headers["content-type"] == f"{type_}; charset=utf-8"
     assert response.headers["vary"] == "Accept"
+    assert response.headers["x-executor"] == "plan"
     assert response.headers["cache-control"] == "private, no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.json() == {"data": {"__typename": "Query"}}

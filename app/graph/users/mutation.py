@@ -1,14 +1,16 @@
 """The root mutations of the users database: who one is, proved by a password, and kept up by tokens."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import strawberry
 
+from app.domains.users import reads
 from app.graph.context import Info
-from app.graph.users.query import user_of
+from app.graph.fields import own
 from app.graph.users.types import User
 from app.graph.visibility import OWNER, PUBLIC, Visibility, check_visible, public
 from app.identity.sessions import Tokens
+from app.viewer import NOBODY
 
 
 @strawberry.input(description="A new account.")
@@ -55,9 +57,7 @@ class SessionPayload:
         "For `refreshSession`, which takes it once and answers with the next. One that is used twice ends the session."
     )
 
-    @strawberry.field(description="Whose session it is.", metadata={"visible_to": PUBLIC})
-    async def user(self, info: Info) -> User | None:
-        return await user_of(info)
+    user: User | None = own(reads.user_by_id, PUBLIC, "Whose session it is.")
 
 
 @strawberry.type(description="The end of a session.")
@@ -101,6 +101,8 @@ class UsersMutation:
     async def log_out(self, info: Info, given: Annotated[LogOutInput, _takes("The session.")]) -> LogOutPayload | None:
         context = info.context
         await context.services.identity.log_out(context.viewer, given.refresh_token or None)
+        if not given.refresh_token:
+            context.become(NOBODY)
         return LogOutPayload(logged_out=True)
 
     @_mutation("Change the viewer's password. All sessions of the account end, and a new one begins.", OWNER)
@@ -117,8 +119,5 @@ class UsersMutation:
 
 def _begun(info: Info, tokens: Tokens) -> SessionPayload:
     """What a session begins with. The rest of the operation is the new viewer's, and reads what was written."""
-    info.context.viewer = tokens.viewer
-    info.context.forget()
-    return SessionPayload(
-        access_token=tokens.access_token, expires_in=tokens.expires_in, refresh_token=tokens.refresh_token
-    )
+    info.context.become(tokens.viewer)
+    return cast("SessionPayload", tokens)  # which has its fields; ``user`` is an edge

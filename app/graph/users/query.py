@@ -1,12 +1,9 @@
 """The root fields of the users database."""
 
-from typing import cast
-
 import strawberry
 
 from app.domains.users import reads
-from app.graph.context import Ask, Info, place_of
-from app.graph.fields import columns_of, connection, lookup
+from app.graph.fields import connection, lookup, own
 from app.graph.users.inputs import UserOrderBy, UserWhere
 from app.graph.users.types import User, UserConnection
 from app.graph.visibility import ADMIN, OWNER, PUBLIC
@@ -23,15 +20,4 @@ class UsersQuery:
         order_by=UserOrderBy,
     )
 
-    @strawberry.field(description="Who is asking; null when nobody is signed in.", metadata={"visible_to": PUBLIC})
-    async def viewer(self, info: Info) -> User | None:
-        return await user_of(info)
-
-
-async def user_of(info: Info) -> User | None:
-    """The account of who asks."""
-    viewer = info.context.viewer.user
-    if viewer is None:
-        return None
-    rows = await info.context.loaders.rows(place_of(info), Ask(reads.user_by_id, columns_of(User)), viewer)
-    return cast("User", rows[0]) if rows else None
+    viewer: User | None = own(reads.user_by_id, PUBLIC, "Who is asking; null when nobody is signed in.")
