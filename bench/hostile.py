@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from graphql import get_introspection_query
 from rich.console import Console
 from rich.table import Table
 
@@ -46,6 +47,11 @@ def bomb(number: int) -> str:
 def mistakes(number: int) -> str:
     """As many fields as a document can have, none of which there is."""
     return "{ products { nodes { " + " ".join(f"nothing{number}x{at}" for at in range(490)) + " } } }"
+
+
+def introspection(number: int) -> str:
+    """What a client generator asks, whose answer is made at once."""
+    return f"# {number}\n{get_introspection_query()}"
 
 
 def body(query: str) -> bytes:
@@ -88,8 +94,9 @@ async def burst(documents: list[str]) -> None:
 
 
 async def measure(number: int) -> dict[str, list[float]]:
+    await pings(asyncio.create_task(asyncio.sleep(0.2)))  # the first ones fill caches
     times = {"nothing": await pings(asyncio.create_task(asyncio.sleep(3)))}
-    for kind in (fragments, bomb, mistakes):
+    for kind in (fragments, bomb, mistakes, introspection):
         documents = [kind(at) for at in range(number)]
         times[f"{number} {kind.__name__}"] = await pings(asyncio.create_task(burst(documents)))
     return times
