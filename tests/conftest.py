@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from app.operations.binaries import find_binaries
 from app.operations.connect import connected
@@ -20,6 +21,7 @@ from app.settings import DATABASE_NAMES, Settings, load_local_settings, load_set
 from tests.factories import Make, empty
 
 MEMORY = Path("/dev/shm")
+hypothesis_settings.register_profile("nightly", max_examples=2000)  # pytest --hypothesis-profile=nightly
 GIGABYTE = 2**30
 
 

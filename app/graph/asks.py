@@ -1,6 +1,6 @@
 """What a declared field asks of its database, given its arguments: the same whichever executor runs it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,6 +27,14 @@ def key_of(row: Row, via: Columns) -> object:
     if None in values:
         return None
     return values[0] if len(values) == 1 else values
+
+
+def keys_of(rows: Sequence[Row], via: Columns) -> list[object]:
+    """The key of each of many rows, as ``key_of`` has it."""
+    if len(via) == 1:
+        name = str(via[0].key)
+        return [row[name] for row in rows]
+    return [key_of(row, via) for row in rows]
 
 
 def edge_ask(declaration: Edge, columns: Columns, arguments: Mapping[str, Any]) -> Ask:

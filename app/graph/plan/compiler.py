@@ -5,6 +5,7 @@
 # pyright: reportUnknownParameterType=false
 
 import json
+from binascii import b2a_base64
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -194,14 +195,12 @@ def _leaf_of(common: Any, type_: GraphQLOutputType, column: AnyColumn, *, is_id:
         raise DeclinedError
     if is_id:
         value: Callable[[Any], Any] = partial(encode_id, common[2])
-        text: Callable[[Any], str] = lambda cell: f'"{value(cell)}"'  # noqa: E731
+        text = _id_text(common[2])
     else:
         value = named.serialize
-        text = (
-            _TEXTS.get(named.name)
-            or (_enum_text(named) if isinstance(named, GraphQLEnumType) else None)
-            or (lambda cell: json.dumps(value(cell), ensure_ascii=False))
-        )
+        if not isinstance(named, GraphQLEnumType) and named.name not in _TEXTS:
+            raise DeclinedError
+        text = _enum_text(named) if isinstance(named, GraphQLEnumType) else _TEXTS[named.name]
     never_null = getattr(getattr(column, "expression", column), "nullable", True) is False
     return Leaf(
         *common,
@@ -211,6 +210,16 @@ def _leaf_of(common: Any, type_: GraphQLOutputType, column: AnyColumn, *, is_id:
         is_plain=named.name in _PLAIN and never_null and not for_staff,
         for_staff=for_staff,
     )
+
+
+def _id_text(type_name: str) -> Callable[[Any], str]:
+    """As ``encode_id``. Of letters, digits, colons and hyphens Base64 makes neither ``+`` nor ``/``."""
+    prefix = f"{type_name}:".encode()
+
+    def text(cell: str) -> str:
+        return f'"{b2a_base64(prefix + cell.encode(), newline=False).decode()}"'
+
+    return text
 
 
 def _enum_text(type_: GraphQLEnumType) -> Callable[[Any], str]:

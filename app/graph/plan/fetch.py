@@ -16,7 +16,7 @@ from strawberry.types.field import StrawberryField
 
 from app.database import Row
 from app.errors import BadUserInputError, TooLargeError
-from app.graph.asks import PageAsk, edge_ask, key_of, lookup_ask, missing_node, node_ids, node_of, page_ask
+from app.graph.asks import PageAsk, edge_ask, keys_of, lookup_ask, missing_node, node_ids, node_of, page_ask
 from app.graph.connection import Page
 from app.graph.context import Ask, Context
 from app.graph.declarations import Edge, Lookup, Own
@@ -93,7 +93,7 @@ class Fetching:
                 ask, loaded = Ask(read, columns), Loaded([self._context.viewer.user] * len(rows))
             case Edge() as declaration:
                 ask = edge_ask(declaration, columns, arguments)
-                loaded = Loaded([key_of(row, declaration.via) for row in rows])
+                loaded = Loaded(keys_of(rows, declaration.via))
         found = await self._ask(ask, loaded.keys)
         together: list[Row] = []
         for key, of_key in found.items():
@@ -106,7 +106,7 @@ class Fetching:
     async def _page(self, item: PageItem, rows: list[Row], arguments: dict[str, Any]) -> Loaded:
         most = self._context.services.settings.largest_total
         ask = page_ask(item.declaration, rows_columns(item.field), arguments, most)
-        loaded = Loaded([key_of(row, item.declaration.via) for row in rows])
+        loaded = Loaded(keys_of(rows, item.declaration.via))
         found, totals = await asyncio.gather(
             self._ask(ask.rows if item.wants_rows else None, loaded.keys),
             self._ask(ask.total if item.wants_total else None, loaded.keys),

@@ -30,6 +30,7 @@ from tests.graph.conftest import ADMIN, SCHEMA, customer
 from tests.graph.plan.documents import VARIABLES, Documents
 from tests.proxy import proxied
 
+PATIENT = {"read_timeout": 60.0, "statement_timeout": 60.0, "pool_wait": 60.0}  # a busy machine is no difference
 WIDE = {"max_depth": 100, "max_cost": 10**9, "max_fields": 10_000, "max_aliases": 10_000, "max_fragments": 1000}
 
 
@@ -85,7 +86,7 @@ def world(request: pytest.FixtureRequest, settings: Settings) -> Generator[World
     async def entered(runner: asyncio.Runner) -> World:
         async with Make(settings) as make:
             users, ids = await fill(make)
-        wide = settings.model_copy(update=WIDE)
+        wide = settings.model_copy(update=WIDE | PATIENT)
         if down is not None:
             proxy, url = await stack.enter_async_context(proxied(settings.database_url(down)))
             proxy.refuse()
