@@ -147,6 +147,10 @@ async def test_a_session_has_one_token_that_is_not_used(make: Make) -> None:
     await make.execute("users", add, family, b"2")
 
 
+# Of a wait that is the test's own point; on a busy machine it can take seconds.
+PATIENT = {"lock_timeout": 60.0, "write_timeout": 60.0, "statement_timeout": 60.0, "idle_in_transaction_timeout": 60.0}
+
+
 async def blocked_by(connection: Connection, task: "asyncio.Task[Any]") -> None:
     """Wait until another session waits for this one, or the task is done."""
     waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
@@ -161,7 +165,8 @@ async def blocked_by(connection: Connection, task: "asyncio.Task[Any]") -> None:
 async def test_a_session_begun_while_its_account_changes_waits_and_is_refused(
     settings: Settings, make: Make, begin: Callable[[Transaction, str], Awaitable[object]], end: str, level: Level
 ) -> None:
-    async with Databases.opened(settings) as databases, connected("users", settings.users_database_url) as operator:
+    patient = settings.model_copy(update=PATIENT)
+    async with Databases.opened(patient) as databases, connected("users", settings.users_database_url) as operator:
         user = await begun(databases, make)
         if begin is start:
             await make.execute("users", "DELETE FROM refresh_tokens")
@@ -186,7 +191,8 @@ async def test_an_account_that_changes_while_a_session_begins_ends_that_too(
     settings: Settings, make: Make, begin: Callable[[Transaction, str], Awaitable[object]], end: str, level: Level
 ) -> None:
     """The operator's transaction, which may not see the new session, waits for it; or fails, and has to come again."""
-    async with Databases.opened(settings) as databases, connected("users", settings.users_database_url) as operator:
+    patient = settings.model_copy(update=PATIENT)
+    async with Databases.opened(patient) as databases, connected("users", settings.users_database_url) as operator:
         user = await begun(databases, make)
         if begin is start:
             await make.execute("users", "DELETE FROM refresh_tokens")
@@ -239,7 +245,8 @@ async def test_of_transactions_that_use_one_token_the_first_gets_the_next_and_th
 @pytest.mark.parametrize("other", ["log out", "use the first again"])
 async def test_a_session_that_ends_while_it_is_renewed_stays_ended(settings: Settings, make: Make, other: str) -> None:
     """What ends it must see the token that the renewal is just about to commit."""
-    async with Databases.opened(settings) as databases, connected("users", settings.users_database_url) as watcher:
+    patient = settings.model_copy(update=PATIENT)
+    async with Databases.opened(patient) as databases, connected("users", settings.users_database_url) as watcher:
         await begun(databases, make)
         session = str(await watcher.fetchval("SELECT family_id FROM refresh_tokens"))
         renewed = asyncio.Event()
