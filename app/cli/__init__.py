@@ -1,0 +1,34 @@
+"""``storegraph``: the command line, thin. Each command reads its arguments, calls one operation and prints the result.
+
+Tables and ``--json`` go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 done, and
+something was found wrong (``db check``); 2 not done.
+"""
+
+import logging
+import sys
+
+import typer
+
+from app.cli.db import db
+from app.cli.gateway import gateway
+from app.cli.partitions import partitions
+from app.cli.schema import schema
+from app.errors import AppError
+from app.settings import SettingsError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Four databases, one GraphQL gateway.")
+app.add_typer(gateway)
+app.add_typer(db, name="db")
+app.add_typer(schema, name="schema")
+app.add_typer(partitions, name="partitions")
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in one line on standard error and exit code 2."""
+    logging.basicConfig(handlers=[logging.NullHandler()])  # what is logged on the way there is not for this user
+    try:
+        app()
+    except (AppError, SettingsError) as error:
+        for line in str(error).splitlines():
+            print(f"storegraph: {line}", file=sys.stderr)
+        sys.exit(2)
