@@ -162,7 +162,9 @@ class Database:
                 pause = min(2 * pause, _LONGEST_BACKOFF)
 
         limit = self._settings.write_timeout
-        return await self._through_breaker(self._pool.run(attempts, limit, in_all=True, again=False))
+        return await self._through_breaker(
+            self._pool.run(attempts, limit, in_all=True, again=False, clean_up="ROLLBACK")
+        )
 
     async def answers(self) -> bool:
         """Whether a statement gets through, told within a second.
@@ -271,9 +273,9 @@ class Database:
             if transaction.failure is not None:  # which the work took no notice of
                 raise transaction.failure
             await self._pool.ask(connection, connection.execute, "COMMIT")
-        except BaseException as error:
+        except Exception:  # where it is cancelled, the pool does that
             await settled(connection, "ROLLBACK")  # also where it is not known whether there is a transaction
-            if isinstance(transaction.failure, _AGAIN) and isinstance(error, Exception):  # whatever the work made of it
+            if isinstance(transaction.failure, _AGAIN):  # whatever the work made of it
                 raise transaction.failure from None
             raise
         return result

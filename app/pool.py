@@ -4,9 +4,9 @@ Knows no SQL, and does not judge the database: that is ``app.database``'s.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -34,6 +34,7 @@ CLEAN_UP = 1.0
 """Seconds for a connection to become fit for the next who needs it; after that it is closed."""
 
 _GRACE = 0.2  # seconds after the deadline, to hear whether the server lives: to stop a read takes it milliseconds
+_UNUSED = 300.0  # seconds after which a connection that is not used is closed
 _LATE = 0.05  # seconds after which the deadline is noticed late, because the loop stood still or has much to do
 
 
@@ -49,63 +50,44 @@ class BusyError(DatabaseUnavailableError):
     """All connections are in use, and none came free in time."""
 
 
-class _Call(Generic[T]):
-    """Some work for a connection, its outcome, and the deadline of whoever waits for that.
+class _Deadline:
+    """Cancels the task that it is made in, so many seconds from then on, unless it is ended before.
 
-    The deadline depends on how far the work is: ``limit`` is the seconds from when there is a connection, or, where it
-    is ``in_all``, from now on. ``again``: whether it may be done twice, where the connection is lost.
-    ``heard``: whether the server, when told to stop it, has answered.
+    ``asyncio.timeout`` does that too, and takes four times as long, which counts where there is one for each statement.
     """
 
-    def __init__(self, work: Work[T], settings: Settings, limit: float, *, in_all: bool, again: bool) -> None:
-        self.work = work
-        self.again = again
-        self.heard = False
-        self.step: Literal["queueing", "connecting", "running", "releasing"] = "queueing"
-        self.outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.timeout = asyncio.timeout(min(settings.pool_wait, limit) if in_all else settings.pool_wait)
-        self._settings = settings
-        self._limit = limit
-        self._end = self._now() + limit if in_all else None
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(self._loop)
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._expired = False
+        self.at = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self.at, self._expire, True)
 
-    def connects(self) -> None:
-        """A connection is now to be made, or taken from those that are idle."""
-        self.step = "connecting"
-        self._allow(self._settings.connect_timeout)
+    def end(self) -> None:
+        """Nothing is to be cancelled any more."""
+        self._timer.cancel()
 
-    def runs(self) -> None:
-        """There is a connection. At the second attempt there is no more time than the first one left."""
-        self.step = "running"
-        if self._end is None:
-            self._end = self._now() + self._limit
-        self._allow(self._limit)
+    def passed(self) -> bool:
+        """Whether a cancellation that has come is this deadline's alone. It is taken back then."""
+        return self._expired and self._task is not None and self._task.uncancel() <= self._cancelling
 
-    def fails(self, error: Exception) -> None:
-        """It has ended badly, if anybody still waits to hear it."""
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
-
-    def stop(self, task: asyncio.Task[None]) -> None:
-        """Nobody waits for it any more. Once only: a second time, it would be its clean-up that is stopped."""
-        if self.step != "releasing":  # or nobody would hear how that ends, not even close()
-            self.step = "releasing"
-            task.cancel()
-
-    def late(self) -> float:
-        """How many seconds ago the deadline was."""
-        return self._now() - (self.timeout.when() or 0.0)
-
-    def _allow(self, seconds: float) -> None:
-        if not self.timeout.expired():  # as it is where it was noticed late
-            until = self._now() + seconds
-            self.timeout.reschedule(until if self._end is None else min(until, self._end))
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+    def _expire(self, first: bool) -> None:
+        late = self._loop.time() - self.at
+        if first and late > _LATE:
+            # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
+            self._timer = self._loop.call_later(min(late, CLEAN_UP), self._expire, False)
+        elif self._task is not None:
+            self._expired = True
+            self._task.cancel()
 
 
 class Pool:
-    """As many connections as ``pool_size``, made when they are first needed."""
+    """As many connections as ``pool_size``, made when they are first needed.
+
+    The driver's own pool makes and closes them. Those in use or soon in use again are kept here, since to give one back
+    to the driver and to take it out again costs as much as a statement, and a round trip on top.
+    """
 
     def __init__(
         self, name: DatabaseName, settings: Settings, session: dict[str, str], heard: Callable[[], None]
@@ -117,8 +99,11 @@ class Pool:
         self._heard = heard
         # One for each connection, so that it is known who waits for a connection in use and who for one to be made.
         self._slots = asyncio.Semaphore(settings.pool_size)
+        self._ready: list[Connection] = []  # the one used last is used next
+        self._unused = 0  # so many, from the first, have not been used for a while
+        self._sweep: asyncio.TimerHandle | None = None
         self._losses = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[bool]] = set()
         self._pool = asyncpg.create_pool(
             settings.database_url(name),
             min_size=0,  # so that opening asks nothing of a database that may be down
@@ -130,59 +115,107 @@ class Pool:
     async def open(self) -> None:
         """Connects to nothing, so this works while the database is down."""
         await self._pool
+        self._close_unused()
 
     async def close(self) -> None:
         """Let go of every connection, busy or not, once it had time to have the server stop what was cancelled."""
+        if self._sweep is not None:
+            self._sweep.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLEAN_UP)
         self._pool.terminate()
 
-    async def run(self, work: Work[T], limit: float, *, in_all: bool, again: bool) -> T:
+    async def run(self, work: Work[T], limit: float, *, in_all: bool, again: bool, clean_up: str = "SELECT 1") -> T:
         """Do some work on a connection, within ``pool_wait``, ``connect_timeout`` and ``limit`` seconds.
 
         Args:
             work: done while the connection is its own; what it asks of the server goes through ``ask``.
             limit: for the work; ``in_all`` for the waiting and connecting as well.
             again: whether the work, where its connection turns out to be lost, may be done once more.
+            clean_up: the statement that ends what the work had begun, where it is cancelled. Nobody waits for that.
 
         Raises:
             UnreachableError, BusyError: there was no connection, or no outcome, in time.
             DatabaseTimeoutError: there was no outcome in time, but the server lives.
             Exception: what ``work`` raises.
         """
-        # A task of its own: on a socket that never answers, the driver's clean-up of a cancelled statement can itself
-        # take seconds, and the caller must not wait for that.
-        call = _Call(work, self._settings, limit, in_all=in_all, again=again)
-        task = asyncio.create_task(self._serve(call))  # begins once this here waits
-        self._tasks.add(task)  # the loop alone would let it be collected
-        task.add_done_callback(self._tasks.discard)
-        try:
-            async with call.timeout:
-                return await asyncio.shield(call.outcome)
-        except TimeoutError as error:
-            if not call.timeout.expired():  # it is the work's own
+        end = _now() + limit if in_all else None
+        await self._take_slot(end)
+        while True:
+            losses = self._losses
+            connection = await self._connection(end)
+            deadline = _Deadline(limit if end is None else end - _now())
+            try:
+                result = await work(connection)
+            except asyncio.CancelledError:
+                # In a task of its own: on a socket that never answers this takes seconds, and nobody is to wait for it.
+                cleaning = self._spawn(self._clean_up(connection, losses, clean_up))
+                if deadline.passed():
+                    await self._overdue(cleaning)
                 raise
-            return await self._overdue(call, task, error)
-        finally:
-            if call.outcome.cancel():
-                call.stop(task)
+            except _LostError:
+                await self._distrust(losses)  # before another is taken
+                self._spawn(self._give_back(connection, losses))
+                if not again:
+                    raise
+                again, end = False, deadline.at  # at the second attempt there is no more time than the first one left
+                await self._take_slot(end)
+            except BaseException:
+                self._spawn(self._give_back(connection, losses))
+                raise
             else:
-                call.outcome.exception()  # seen, also where the deadline came at the same moment
+                if losses == self._losses:
+                    self._ready.append(connection)
+                    self._slots.release()
+                else:
+                    self._spawn(self._give_back(connection, losses))
+                return result
+            finally:
+                deadline.end()
 
-    async def _overdue(self, call: _Call[T], task: asyncio.Task[None], error: TimeoutError) -> T:
-        """The outcome after all, or what its absence at the deadline means."""
-        if (late := call.late()) > _LATE:
-            # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
-            await asyncio.wait({call.outcome}, timeout=min(late, CLEAN_UP))
-        if call.outcome.done():
-            return call.outcome.result()
-        if call.step == "queueing":
-            raise BusyError(self.name) from error
-        if call.step == "running":
-            call.stop(task)
-            await asyncio.wait({task}, timeout=_GRACE)
-            if call.heard:
-                raise DatabaseTimeoutError(self.name) from error
+    async def _take_slot(self, end: float | None) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
+            return
+        deadline = _Deadline(self._allowed(self._settings.pool_wait, end))
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            if deadline.passed():
+                raise BusyError(self.name) from None
+            raise
+        finally:
+            deadline.end()
+
+    async def _connection(self, end: float | None) -> Connection:
+        """One that is there, or else a new one. Without any, the slot is given up."""
+        while self._ready:
+            connection = self._ready.pop()
+            self._unused = min(self._unused, len(self._ready))
+            if not _is_closed(connection):
+                return connection
+            self._spawn(self._release(connection))
+        deadline = _Deadline(self._allowed(self._settings.connect_timeout, end))
+        try:
+            return await self._pool.acquire()
+        except BaseException as error:
+            self._slots.release()
+            if isinstance(error, asyncio.CancelledError) and deadline.passed():
+                raise UnreachableError(self.name) from TimeoutError("no connection was made in time")
+            if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, *_LOST)):
+                raise UnreachableError(self.name) from error
+            raise
+        finally:
+            deadline.end()
+
+    def _allowed(self, seconds: float, end: float | None) -> float:
+        return seconds if end is None else min(seconds, end - _now())
+
+    async def _overdue(self, cleaning: asyncio.Task[bool]) -> NoReturn:
+        """What it means that there was no outcome at the deadline."""
+        await asyncio.wait({cleaning}, timeout=_GRACE)
+        if cleaning.done() and cleaning.result():
+            raise DatabaseTimeoutError(self.name) from None
         raise UnreachableError(self.name) from TimeoutError("nothing came back in time")
 
     async def ask(self, connection: Connection, method: Callable[..., Awaitable[T]], *args: object) -> T:
@@ -210,47 +243,42 @@ class Pool:
                 raise _LostError(self.name) from error
             raise
 
-    async def _serve(self, call: _Call[T]) -> None:
-        """Do a call's work on a connection. Nobody waits for what is done after the outcome is known."""
-        try:
-            async with self._slots:
-                while await self._attempt(call):
-                    call.again = False
-        except Exception as error:
-            call.fails(error)
+    def _spawn(
+        self, ending: Coroutine[Any, Any, bool]
+    ) -> asyncio.Task[bool]:  # what it yields and is sent is asyncio's
+        """Let a connection's use be ended while nobody waits for it."""
+        task = asyncio.create_task(ending)
+        self._tasks.add(task)  # the loop alone would let it be collected
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _attempt(self, call: _Call[T]) -> bool:
-        """Whether the connection was lost and there shall be another attempt."""
-        losses = self._losses
-        call.connects()
-        try:
-            connection = await self._pool.acquire()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, *_LOST) as error:
-            raise UnreachableError(self.name) from error
-        try:
-            call.runs()
-            call.outcome.set_result(await call.work(connection))
-        except asyncio.CancelledError:  # the deadline has come, or whoever waited has gone
-            if await settled(connection, "SELECT 1"):
-                call.heard = True
-                self._heard()
-            else:
-                await self._distrust(losses)
-            raise
-        except _LostError as error:
+    async def _clean_up(self, connection: Connection, losses: int, statement: str) -> bool:
+        """Give a connection back whose work was cancelled. Whether the server did as it was told."""
+        heard = await settled(connection, statement)
+        if heard:
+            self._heard()
+        else:
             await self._distrust(losses)
-            if call.again:
-                return True
-            call.fails(error)
-        except Exception as error:
-            call.fails(error)
-        finally:
-            call.step = "releasing"
-            try:
-                await self._pool.release(connection, timeout=CLEAN_UP)
-            except Exception:  # of whatever kind: the driver has closed the connection
+        await self._give_back(connection, losses)
+        return heard
+
+    async def _give_back(self, connection: Connection, losses: int) -> bool:
+        """Give a connection and its slot back. Whether it is still of use."""
+        try:
+            fit = await self._release(connection)
+            if not fit:
                 await self._distrust(losses)
-        return False
+        finally:
+            self._slots.release()
+        return fit
+
+    async def _release(self, connection: Connection) -> bool:
+        """Give a connection back to the driver. Whether it is still of use."""
+        try:
+            await self._pool.release(connection, timeout=CLEAN_UP)
+        except Exception:  # of whatever kind: the driver has closed the connection
+            return False
+        return True
 
     async def _distrust(self, losses: int) -> None:
         """After a loss, use no connection again that was there before it: they are likely all lost (a restart, say).
@@ -261,6 +289,27 @@ class Pool:
         if losses == self._losses:
             self._losses += 1
             await self._pool.expire_connections()
+            ready, self._ready, self._unused = self._ready, [], 0
+            for connection in ready:
+                with suppress(asyncpg.InterfaceError):  # where it is closed already
+                    connection.terminate()  # to say good-bye takes as long as a lost one is waited for
+
+    def _close_unused(self) -> None:
+        """Close what has not been used since this was done before."""
+        for connection in self._ready[: self._unused]:
+            self._spawn(self._close(connection))
+        del self._ready[: self._unused]
+        self._unused = len(self._ready)
+        self._sweep = asyncio.get_running_loop().call_later(_UNUSED, self._close_unused)
+
+    async def _close(self, connection: Connection) -> bool:
+        with suppress(Exception):
+            await connection.close(timeout=CLEAN_UP)
+        return await self._release(connection)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def settled(connection: Connection, statement: str) -> bool:
