@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     DateTime,
@@ -91,6 +92,14 @@ def is_indexed(column: AnyColumn) -> bool:
         return False
     key = Sort(element.table.c[element.key]).key  # the table's own column, as its indexes have it
     return any(cast("ColumnElement[Any]", index.expressions[0]).compare(key) for index in element.table.indexes)
+
+
+def is_small_integer(column: AnyColumn) -> bool:
+    """Whether PostgreSQL keeps a column's values to 32 bits."""
+    element = _expression(column)
+    return (
+        isinstance(element, Column) and isinstance(element.type, Integer) and not isinstance(element.type, BigInteger)
+    )
 
 
 def backwards(order: Order) -> Order:

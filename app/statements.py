@@ -70,7 +70,8 @@ def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Stat
     if read.keys is None and read.spread is None:
         return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
     if read.keys is None:
-        return _compiled(_rows_of(read, (), columns, slice_))
+        rows = _rows_of(read, (), columns, slice_)
+        return _compiled(rows.with_only_columns(*list(rows.selected_columns)[: len(columns)]))
     return _compiled(_by_lateral(read, read.keys, columns, slice_))
 
 
@@ -157,8 +158,8 @@ async def fetch(
     keys: Sequence[Any],
     parameters: Mapping[str, object],
     slice_: Slice | None = None,
-) -> dict[Any, list[Row]]:
-    """The rows of each key that the viewer may see, in order; a key that no row answers is missing.
+) -> list[Row]:
+    """The rows of all keys that the viewer may see, in the read's order; the key that a row answers is its first cells.
 
     Keys are distinct: text for uuids (in PostgreSQL's own spelling: lower case), a tuple where several columns match,
     ``WHOLE_TABLE`` where the read takes none. Every executor comes through here, so that what a viewer may not see is
@@ -169,14 +170,17 @@ async def fetch(
     """
     seen = read.seen_by(viewer)
     if seen is None:
-        return {}
-    read = seen
-    text = statement(read, columns, slice_)
-    arrays = read.keys.arrays(keys) if read.keys else ()
+        return []
+    text = statement(seen, columns, slice_)
+    arrays = seen.keys.arrays(keys) if seen.keys else ()
     values = {f"k{i}": array for i, array in enumerate(arrays)} | {"viewer": viewer.user} | dict(parameters)
-    rows = await databases[read.database].fetch(text.sql, *text.arguments(values))
+    return await databases[read.database].fetch(text.sql, *text.arguments(values))
+
+
+def by_key(read: Read, rows: Sequence[Row]) -> dict[Any, list[Row]]:
+    """The rows of each key, in order; a key that no row answers is missing."""
     if read.keys is None:
-        return {WHOLE_TABLE: rows}
+        return {WHOLE_TABLE: list(rows)}
     answers: dict[Any, list[Row]] = {}
     for row in rows:
         key = row["k0"] if read.keys.width == 1 else tuple(row[f"k{i}"] for i in range(read.keys.width))

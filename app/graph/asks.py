@@ -1,6 +1,6 @@
 """What a declared field asks of its database, given its arguments: the same whichever executor runs it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,14 +27,6 @@ def key_of(row: Row, via: Columns) -> object:
     if None in values:
         return None
     return values[0] if len(values) == 1 else values
-
-
-def keys_of(rows: Sequence[Row], via: Columns) -> list[object]:
-    """The key of each of many rows, as ``key_of`` has it."""
-    if len(via) == 1:
-        name = str(via[0].key)
-        return [row[name] for row in rows]
-    return [key_of(row, via) for row in rows]
 
 
 def edge_ask(declaration: Edge, columns: Columns, arguments: Mapping[str, Any]) -> Ask:
@@ -103,8 +95,15 @@ class PageAsk:
     cursors: Cursors
 
 
-def page_ask(declaration: Connection, columns: Columns, arguments: Mapping[str, Any], largest_total: int) -> PageAsk:
-    """What a connection asks.
+def page_ask(
+    declaration: Connection,
+    columns: Columns,
+    arguments: Mapping[str, Any],
+    largest_total: int,
+    *,
+    with_cursors: bool = True,
+) -> PageAsk:
+    """What a connection asks. ``with_cursors``: for the columns that cursors are made of as well.
 
     Raises:
         BadUserInputError: a page size, a cursor, a filter, an order or a text to search for is not as it must be.
@@ -120,7 +119,7 @@ def page_ask(declaration: Connection, columns: Columns, arguments: Mapping[str, 
         values["search"] = text
     read = narrowed(read, where, order, by_key=text is None)
     of_page = tuple((values | window.parameters(cursors)).items())
-    rows = Ask(read, _with_cursor(columns, order), of_page, window.slice_)
+    rows = Ask(read, _with_cursor(columns, order) if with_cursors else columns, of_page, window.slice_)
     total = Ask(counted(read, largest_total), (TOTAL,), tuple(values.items()))
     return PageAsk(rows, total, window, cursors)
 

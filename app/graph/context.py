@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from app.errors import TooLargeError
 from app.identity.sessions import Identity
 from app.reads import Columns, Read
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
-from app.statements import Slice, fetch
+from app.statements import Slice, by_key, fetch
 from app.viewer import NOBODY, Viewer
 
 Place = tuple[str, ...]
@@ -75,32 +75,34 @@ class Loaders:
         # future that every other resolver waits for who wants the same key.
         return await asyncio.shield(self._loaders[place, ask].load(key))
 
-    async def fetch(self, ask: Ask, keys: list[Any]) -> dict[Any, list[Row]]:
-        """The rows of each of many keys, in one statement.
+    async def fetch(self, ask: Ask, keys: Sequence[Any]) -> list[Row]:
+        """The rows of many keys, in one statement; see ``statements.fetch``.
 
         Raises:
             TooLargeError: with these, the operation has read more rows than ``max_cost``.
             DatabaseUnavailableError, DatabaseTimeoutError: as ``statements.fetch`` does.
         """
-        parameters = dict(ask.parameters) | await self._own_keys(ask.read)
+        parameters = dict(ask.parameters)
+        if ask.read.own_keys is not None:
+            parameters |= await self._own_keys(ask.read.own_keys)
         async with self._connections[ask.read.database]:
-            found = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
-        self._rows += sum(map(len, found.values()))
+            rows = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+        self._rows += len(rows)
         if self._rows > self._largest:
             raise too_large(self._largest)
-        return found
+        return rows
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
-        rows = await self.fetch(ask, keys)
+        rows = by_key(ask.read, await self.fetch(ask, keys))
         return [rows.get(key, []) for key in keys]
 
-    async def _own_keys(self, read: Read) -> dict[str, object]:
+    async def _own_keys(self, name: str) -> dict[str, object]:
         """What is the viewer's in another database, where a read knows the viewer's own rows by it. Asked once."""
-        if read.own_keys is None or self._viewer.is_staff or self._viewer.user is None:
+        if self._viewer.is_staff or self._viewer.user is None:
             return {}
-        of_viewer, column = _OWN_KEYS[read.own_keys]
+        of_viewer, column = _OWN_KEYS[name]
         rows = await self.rows((), Ask(of_viewer, (column,)), self._viewer.user)
-        return {read.own_keys: [row[str(column.key)] for row in rows]}
+        return {name: [row[str(column.key)] for row in rows]}
 
 
 def too_large(most: int) -> TooLargeError:

@@ -5,11 +5,13 @@ import gc
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from graphql import (
+    ArgumentNode,
     DirectiveNode,
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -23,7 +25,8 @@ from graphql import (
     validate,
 )
 from graphql.execution import ExecutionResult
-from graphql.execution.values import VariableValues
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues, get_variable_values
 from graphql.language.ast import QUERY_DOCUMENT_KEYS
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry import Schema
@@ -32,7 +35,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.errors import AppError, BadUserInputError, ErrorCode, LimitExceededError, TooLargeError
 from app.graph.context import Context, counting
-from app.graph.guard.cost import check_cost
+from app.graph.guard.cost import COUNTED, check_cost
 from app.graph.guard.documents import TrustedDocuments
 from app.graph.guard.errors import Errors
 from app.graph.guard.limits import MAX_ERRORS, check_limits, check_text, check_variables
@@ -42,14 +45,17 @@ from app.graph.plan.plan import Plan
 from app.settings import Settings
 from app.viewer import NOBODY
 
+T = TypeVar("T")
+
 DOCUMENTS_KEPT = 128
 """How many documents are kept as they were parsed and checked: that takes longer than to run most of them."""
 LONGEST_KEPT = 4_000
 """Characters. Longer documents are not kept, so that nobody fills the memory with them, and the garbage collector's."""
 
 
-PLANS_KEPT = 16
-"""Of one document: there is one for each of its operations, and for what its conditions make of that."""
+KEPT_OF_EACH = 16
+"""How many plans and costs are kept of one document: there is one for each of its operations, and for what the
+variables make of it."""
 
 
 class MutationOverGetError(Exception):
@@ -97,22 +103,26 @@ class _Prepared:
     """An operation that may run. ``executor`` is graphql-core's (Any: its type parameters are left open there)."""
 
     operation: OperationDefinitionNode
-    executor: Any
-    plan: Plan | None
     cost: int
+    values: VariableValues
+    plan: Plan | None
+    executor: Any
 
 
 @dataclass(frozen=True, eq=False)
 class _Document:
-    """A document that is valid, and the plans that were made of it.
+    """A document that is valid, and what was worked out about its operations.
 
     A plan depends on the operation and on the values of ``conditions``: the variables that a ``@skip`` or an
-    ``@include`` anywhere in the document depends on.
+    ``@include`` anywhere in the document depends on. A cost depends on those that are the value of any of ``COUNTED``
+    arguments as well. Neither depends on who asks.
     """
 
     node: DocumentNode
     conditions: tuple[str, ...]
+    counted: tuple[str, ...]
     plans: dict[tuple[object, ...], Plan | None] = field(default_factory=dict[tuple[object, ...], Plan | None])
+    costs: dict[tuple[object, ...], int] = field(default_factory=dict[tuple[object, ...], int])
 
 
 class Engine:
@@ -160,7 +170,7 @@ class Engine:
     async def _run(self, prepared: _Prepared, context: Context) -> tuple[object, list[GraphQLError]]:
         try:
             if prepared.plan is not None:
-                return await prepared.plan.run(self._strawberry, context, prepared.executor.variable_values)
+                return await prepared.plan.run(context, prepared.values)
             # What introspection asks is made at once, without letting anybody else work in between.
             async with self._turns.taken(prepared.cost // 10):
                 result = prepared.executor.execute_operation()
@@ -184,7 +194,7 @@ class Engine:
         return Answer(
             body,
             refused=False,
-            operation_name=operation.name.value if operation.name else None,
+            operation_name=_name(operation),
             codes=frozenset(errors.codes),
             is_compiled=prepared.plan is not None,
             cacheable=operation.operation is OperationType.QUERY and context.viewer == NOBODY and not errors.codes,
@@ -198,7 +208,15 @@ class Engine:
         operation = _chosen(document.node, request.operation_name)
         if operation.operation is OperationType.MUTATION and not request.may_mutate:
             raise MutationOverGetError
-        cost = check_cost(self._schema, document.node, operation, variables, self._settings)
+        cost = self._cost(document, operation, variables)
+        values = get_variable_values(
+            self._schema, operation.variable_definitions or (), variables, MAX_ERRORS, self._hides
+        )
+        if isinstance(values, list):
+            raise _InvalidError(values)
+        plan = self._plan(document, operation, values)
+        if plan is not None:
+            return _Prepared(operation, cost, values, plan, None)
         executor: Any = self._executor.build(
             self._schema,
             document.node,
@@ -208,21 +226,32 @@ class Engine:
             is_awaitable=optimized_is_awaitable,
             hide_suggestions=self._hides,
         )
-        if isinstance(executor, list):
-            raise _InvalidError(cast("list[GraphQLError]", executor))
-        return _Prepared(operation, executor, self._plan(document, operation, executor), cost)
+        return _Prepared(operation, cost, values, None, executor)
 
-    def _plan(self, document: _Document, operation: OperationDefinitionNode, executor: Any) -> Plan | None:
+    def _cost(self, document: _Document, operation: OperationDefinitionNode, variables: Mapping[str, object]) -> int:
+        key = (_name(operation), *(_as_counted(variables.get(name, ...)) for name in document.counted))
+        if (known := document.costs.get(key)) is not None:
+            return known
+        cost = check_cost(self._schema, document.node, operation, variables, self._settings)
+        _keep(document.costs, key, cost)
+        return cost
+
+    def _plan(self, document: _Document, operation: OperationDefinitionNode, values: VariableValues) -> Plan | None:
         if not self._compiles:
             return None
-        values: VariableValues = executor.variable_values
-        key = (operation.name and operation.name.value, *(values.coerced.get(name) for name in document.conditions))
-        if key not in document.plans:
-            if len(document.plans) == PLANS_KEPT:
-                document.plans.clear()
-            root = compiled(self._schema, operation, executor.fragments, values)
-            document.plans[key] = root and Plan(root)
-        return document.plans[key]
+        # One that is no boolean is another operation's condition, and not this one's.
+        given = (values.coerced.get(name) for name in document.conditions)
+        key = (_name(operation), *(value if isinstance(value, bool) else None for value in given))
+        if key in document.plans:
+            return document.plans[key]
+        fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.node.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+        largest_total = self._settings.largest_total
+        root = compiled(self._strawberry, self._schema, operation, fragments, values, largest_total)
+        return _keep(document.plans, key, root and Plan(root))
 
     async def _document(self, text: str) -> _Document:
         if (kept := self._kept.get(text)) is not None:
@@ -253,7 +282,7 @@ class Engine:
                     "select a field once, and spread fewer fragments in one place."
                 )
             raise _InvalidError(errors)
-        return _Document(document, _conditions(document))
+        return _Document(document, *_variables(document))
 
     def _parsed(self, text: str) -> DocumentNode:
         most = self._settings.max_tokens
@@ -305,18 +334,40 @@ async def _stoppable(execution: Coroutine[Any, Any, ExecutionResult], context: C
         task.cancel()
 
 
-def _conditions(document: DocumentNode) -> tuple[str, ...]:
-    """The variables that any ``@skip`` or ``@include`` depends on."""
-    found: set[str] = set()
+def _variables(document: DocumentNode) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The variables that any ``@skip`` or ``@include`` depends on; and those that a cost does, which are these too."""
+    conditions: set[str] = set()
+    counted: set[str] = set()
     waiting: list[Node] = [document]
     while waiting:
         node = waiting.pop()
         if isinstance(node, DirectiveNode) and node.name.value in ("skip", "include"):
-            found |= {of.value.name.value for of in node.arguments or () if isinstance(of.value, VariableNode)}
+            conditions |= {of.value.name.value for of in node.arguments or () if isinstance(of.value, VariableNode)}
+        if isinstance(node, ArgumentNode) and node.name.value in COUNTED and isinstance(node.value, VariableNode):
+            counted.add(node.value.name.value)
         for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
             below: Node | tuple[Node, ...] | None = getattr(node, key)
             waiting.extend((below,) if isinstance(below, Node) else below or ())
-    return tuple(sorted(found))
+    return tuple(sorted(conditions)), tuple(sorted(counted | conditions))
+
+
+def _name(operation: OperationDefinitionNode) -> str | None:
+    return operation.name.value if operation.name else None
+
+
+def _as_counted(value: object) -> object:
+    """As much of a variable's value as a cost depends on. 1, 1.0 and true are one key to Python, and not to a cost."""
+    if isinstance(value, list):
+        return len(cast("list[object]", value))
+    return (type(value), value) if isinstance(value, int | float) else type(value)
+
+
+def _keep(known: dict[tuple[object, ...], T], key: tuple[object, ...], value: T) -> T:
+    """Add to what is known of a document, and forget the rest where it gets too much."""
+    if len(known) == KEPT_OF_EACH:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def _told(error: AppError | GraphQLError | _InvalidError) -> list[GraphQLError]:

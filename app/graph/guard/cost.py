@@ -58,6 +58,9 @@ LIST = 5
 INTROSPECTION = 3
 """How many objects one of the schema counts as: they are all made at once, and nobody else is served meanwhile."""
 
+COUNTED = frozenset({"first", "last", "ids"})
+"""The arguments that a cost depends on, besides those of ``@skip`` and ``@include``."""
+
 COUNTED_TO = 1_000_000_000
 """No cost is larger: a document can ask for numbers of any length."""
 

@@ -4,54 +4,63 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
 
-import json
-from binascii import b2a_base64
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from functools import partial
-from json.encoder import encode_basestring
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from graphql import (
-    GraphQLEnumType,
+    GraphQLError,
     GraphQLField,
     GraphQLObjectType,
-    GraphQLOutputType,
     GraphQLSchema,
+    Node,
     OperationDefinitionNode,
     OperationType,
+    VariableNode,
     get_named_type,
     get_nullable_type,
-    is_leaf_type,
     is_list_type,
     is_non_null_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
-from graphql.execution.values import VariableValues
+from graphql.execution.values import VariableValues, get_argument_values
+from graphql.language.ast import QUERY_DOCUMENT_KEYS
+from strawberry import Schema
+from strawberry.types.arguments import convert_arguments
 from strawberry.types.field import StrawberryField
 
+from app.graph.asks import edge_ask, lookup_ask, node_ids, page_ask
+from app.graph.context import Ask
 from app.graph.declarations import Column, Connection, Edge, Lookup, Nodes, Own, declared
 from app.graph.fields import columns_of, type_of_rows
-from app.graph.node import encode_id
-from app.graph.plan.selection import EdgeItem, Item, Leaf, NodesItem, PageItem, PagePart, Selection, Typename
-from app.graph.visibility import ADMIN, visibility
+from app.graph.plan.leaves import DeclinedError, column_leaf, value_leaf
+from app.graph.plan.selection import (
+    Asking,
+    EdgeItem,
+    Item,
+    Leaf,
+    Loading,
+    NodesItem,
+    PageItem,
+    PagePart,
+    Selection,
+    Typename,
+)
 from app.paging import AnyColumn
+from app.reads import Columns
 
-ToOther = Edge | Lookup | Own
 Grouped = dict[str, list[FieldDetails]]
-_PLAIN = frozenset({"UUID", "Decimal"})
-"""Scalars whose cells are text that is its own JSON between quotes."""
-
-
-class DeclinedError(Exception):
-    """The operation has a field that is neither a column, an edge nor a connection: resolvers run it."""
+Arguments = Mapping[str, Any]
+Asked = TypeVar("Asked")
 
 
 def compiled(
+    strawberry: Schema,
     schema: GraphQLSchema,
     operation: OperationDefinitionNode,
     fragments: dict[str, FragmentDetails],
     variable_values: VariableValues,
+    largest_total: int,
 ) -> Selection | None:
     """The plan of a valid operation, as a selection of the root; None where it is to be run by resolvers.
 
@@ -59,191 +68,204 @@ def compiled(
     """
     if operation.operation is not OperationType.QUERY or schema.query_type is None:
         return None
-    compiler = _Compiler(schema, operation, fragments, variable_values)
-    fields = collect_fields(schema, fragments, variable_values, schema.query_type, operation).grouped_field_set
+    compiler = _Compiler(strawberry, schema, operation, fragments, variable_values, largest_total)
     try:
-        return compiler.selection(schema.query_type, fields, ())
-    except DeclinedError:
+        fields = collect_fields(schema, fragments, variable_values, schema.query_type, operation).grouped_field_set
+        return compiler.selection(schema.query_type, fields)
+    except (DeclinedError, GraphQLError):  # the latter of a condition that is null
         return None
 
 
-class _Compiler:
-    def __init__(
-        self,
-        schema: GraphQLSchema,
-        operation: OperationDefinitionNode,
-        fragments: dict[str, FragmentDetails],
-        variable_values: VariableValues,
-    ) -> None:
-        self._schema = schema
-        self._operation = operation
-        self._fragments = fragments
-        self._variable_values = variable_values
+@dataclass(frozen=True)
+class _Field:
+    """A field of the answer while it is compiled."""
 
-    def selection(self, type_: GraphQLObjectType, fields: Grouped, columns: Any) -> Selection:
+    key: str
+    details: list[FieldDetails]
+    parent: GraphQLObjectType
+    definition: GraphQLField
+    made_from: StrawberryField
+    number: int
+    """Which of the parent's fields that take a statement it is, if it is one."""
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every item is told."""
+        return {
+            "key": self.key,
+            "nodes": tuple(detail.node for detail in self.details),
+            "type_name": self.parent.name,
+            "is_required": is_non_null_type(self.definition.type),
+        }
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What every item that takes a statement is told."""
+        return {**self.common, "visible_to": self.made_from.metadata["visible_to"], "number": self.number}
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    strawberry: Schema
+    schema: GraphQLSchema
+    operation: OperationDefinitionNode
+    fragments: dict[str, FragmentDetails]
+    variable_values: VariableValues
+    largest_total: int
+
+    def selection(
+        self, type_: GraphQLObjectType, fields: Grouped, *, of: type | None = None, width: int = 0
+    ) -> Selection:
+        """A selection of rows that the read model has as the class ``of``; without one, of the root."""
         items: list[Item] = []
-        numbers = iter(range(len(fields)))
+        needed: dict[str, AnyColumn] = {}
+        number = 0
         for key, details in fields.items():
-            nodes = tuple(detail.node for detail in details)
-            if nodes[0].name.value == "__typename":
-                items.append(Typename(key, nodes, type_.name, None, is_required=True))
+            name = details[0].node.name.value
+            if name == "__typename":
+                nodes = tuple(detail.node for detail in details)
+                items.append(Typename(key, nodes, type_.name, is_required=True))
                 continue
-            definition = type_.fields.get(nodes[0].name.value)
-            field = definition.extensions.get("strawberry-definition") if definition else None
-            if definition is None or not isinstance(field, StrawberryField):
+            definition = type_.fields.get(name)
+            made_from = definition.extensions.get("strawberry-definition") if definition else None
+            if definition is None or not isinstance(made_from, StrawberryField):
                 raise DeclinedError
-            common = (key, nodes, type_.name, definition, is_non_null_type(definition.type))
-            match declared(field):
-                case Column() as declaration:
-                    items.append(_leaf(common, definition.type, field, declaration))
-                case Edge() | Lookup() | Own() as declaration:
-                    items.append(self._edge(common, details, field, declaration, next(numbers)))
-                case Connection() as declaration:
-                    items.append(self._page(common, details, field, declaration, next(numbers)))
-                case Nodes() as declaration:
-                    items.append(self._nodes(common, details, field, declaration, next(numbers)))
-                case _:
-                    raise DeclinedError
-        return Selection(type_.name, columns, tuple(items))
+            item = self._item(_Field(key, details, type_, definition, made_from, number))
+            items.append(item)
+            if isinstance(item, Loading):
+                number += 1
+                needed |= {str(column.key): column for column in item.via}
+            elif isinstance(item, Leaf):
+                needed[str(item.column.key)] = item.column
+        columns = tuple(needed.values())
+        if of is not None and not columns:
+            columns = columns_of(of)[:1]  # a row has at least a cell, and where there is no cell there are no rows
+        return Selection(type_.name, tuple(items), width, columns)
+
+    def _item(self, field: _Field) -> Item:
+        match declared(field.made_from):
+            case Column() as declaration:
+                return column_leaf(field.common, field.definition.type, field.made_from, declaration)
+            case Edge() as declaration:
+                child = self._edge_child(field, declaration)
+                columns = child.columns
+                return self._edge(
+                    field, child, declaration.via, lambda given: (edge_ask(declaration, columns, given), None)
+                )
+            case Lookup() as declaration:
+                child = self._below(field, get_named_type(field.definition.type), 1)
+                columns, name = child.columns, type_of_rows(field.made_from).__name__
+                return self._edge(field, child, (), lambda given: lookup_ask(declaration, name, columns, given))
+            case Own() as declaration:
+                child = self._below(field, get_named_type(field.definition.type), 1)
+                ask = Ask(declaration.read, child.columns)
+                return self._edge(field, child, (), lambda _: (ask, None))
+            case Connection() as declaration:
+                return self._page(field, declaration)
+            case Nodes() as declaration:
+                return self._nodes(field, declaration)
+            case _:
+                raise DeclinedError
+
+    def _edge_child(self, field: _Field, declaration: Edge) -> Selection:
+        width = len(declaration.via)
+        if declaration.take is None:
+            return self._below(field, get_named_type(field.definition.type), width)
+        leaf = value_leaf(field.common, field.definition.type, declaration.take)
+        return Selection("", (), width, (declaration.take,), value=leaf)
 
     def _edge(
-        self,
-        common: Any,
-        details: list[FieldDetails],
-        field: StrawberryField,
-        declaration: Edge | Lookup | Own,
-        number: int,
+        self, field: _Field, child: Selection, via: Columns, ask: Callable[[Arguments], tuple[Ask, object]]
     ) -> EdgeItem:
-        definition: GraphQLField = common[3]
-        type_ = get_nullable_type(definition.type)
-        if isinstance(declaration, Edge) and declaration.take is not None:
-            leaf = _leaf_of(common, definition.type, declaration.take, is_id=False, for_staff=False)
-            child = Selection("", (declaration.take,), (), leaf)
-        else:
-            child = self._below(details, get_named_type(definition.type), field)
         return EdgeItem(
-            *common, field=field, declaration=declaration, is_list=is_list_type(type_), number=number, child=child
+            **field.loading,
+            via=via,
+            children=(child,),
+            asking=self._asking(field, ask),
+            is_list=is_list_type(get_nullable_type(field.definition.type)),
         )
 
-    def _nodes(
-        self, common: Any, details: list[FieldDetails], field: StrawberryField, declaration: Nodes, number: int
-    ) -> NodesItem:
+    def _nodes(self, field: _Field, declaration: Nodes) -> NodesItem:
         children: list[Selection] = []
         for of_type in declaration.reads:
-            type_ = self._schema.type_map[of_type.__name__]
+            type_ = self.schema.type_map[of_type.__name__]
             if not isinstance(type_, GraphQLObjectType):
                 raise DeclinedError
-            children.append(self.selection(type_, self._subfields(type_, details), columns_of(of_type)))
-        return NodesItem(*common, field=field, declaration=declaration, number=number, children=tuple(children))
+            children.append(self.selection(type_, self._subfields(type_, field.details), of=of_type, width=1))
+        asking = self._asking(field, lambda given: node_ids(given, many=declaration.many))
+        return NodesItem(**field.loading, via=(), children=tuple(children), asking=asking, declaration=declaration)
 
-    def _below(self, details: list[FieldDetails], type_: object, field: StrawberryField) -> Selection:
+    def _below(self, field: _Field, type_: object, width: int) -> Selection:
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
-        rows = type_of_rows(field)
-        return self.selection(type_, self._subfields(type_, details), columns_of(rows))
+        return self.selection(
+            type_, self._subfields(type_, field.details), of=type_of_rows(field.made_from), width=width
+        )
 
     def _subfields(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Grouped:
         return collect_subfields(
-            self._schema, self._fragments, self._variable_values, self._operation, type_, details
+            self.schema, self.fragments, self.variable_values, self.operation, type_, details
         ).grouped_field_set
 
-    def _page(
-        self, common: Any, details: list[FieldDetails], field: StrawberryField, declaration: Connection, number: int
-    ) -> PageItem:
-        type_ = get_named_type(common[3].type)
+    def _page(self, field: _Field, declaration: Connection) -> PageItem:
+        type_ = get_named_type(field.definition.type)
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
-        selections: list[Selection] = []
-        parts = tuple(self._parts(type_, details, field, selections))
+        found: list[Selection] = []
+        parts = tuple(self._parts(type_, field, len(declaration.via), found))
         names = {part.name for part in parts}
+        with_cursors = any(inner.name in _CURSORS for part in parts for inner in part.parts)
+        # All places read the same rows, so that a row has the cells of all of them.
+        of_all = {str(column.key): column for child in found for column in child.columns}
+        columns = tuple(of_all.values()) or columns_of(type_of_rows(field.made_from))[:1]
         return PageItem(
-            *common,
-            field=field,
-            declaration=declaration,
-            number=number,
+            **field.loading,
+            via=declaration.via,
+            children=tuple(replace(child, columns=columns, more=with_cursors) for child in found),
+            asking=self._asking(
+                field,
+                lambda given: page_ask(declaration, columns, given, self.largest_total, with_cursors=with_cursors),
+            ),
             parts=parts,
-            children=tuple(selections),
             wants_rows=not names <= {"totalCount", "__typename"},
             wants_total="totalCount" in names,
             type_names=(type_.name, type_.name.removesuffix("Connection") + "Edge"),
         )
 
-    def _parts(
-        self, type_: GraphQLObjectType, details: list[FieldDetails], field: StrawberryField, found: list[Selection]
-    ) -> Iterable[PagePart]:
-        for key, inner in self._subfields(type_, details).items():
+    def _parts(self, type_: GraphQLObjectType, field: _Field, width: int, found: list[Selection]) -> Iterable[PagePart]:
+        for key, inner in self._subfields(type_, field.details).items():
             name = inner[0].node.name.value
             target = get_named_type(type_.fields[name].type) if name in type_.fields else None
+            below = replace(field, details=inner)
             if name in ("nodes", "node"):
-                selection = self._below(inner, target, field)
-                found.append(selection)
-                yield PagePart(key, name, nodes=selection, number=len(found) - 1)
+                found.append(self._below(below, target, width))
+                yield PagePart(key, name, number=len(found) - 1)
             elif isinstance(target, GraphQLObjectType):
-                yield PagePart(key, name, tuple(self._parts(target, inner, field, found)))
+                yield PagePart(key, name, tuple(self._parts(target, below, width, found)))
             else:
                 yield PagePart(key, name)
 
+    def _asking(self, field: _Field, ask: Callable[[Arguments], Asked]) -> Asking[Asked]:
+        """What an item asks, from the arguments of its field as a resolver would get them."""
+        node, definition = field.details[0].node, field.definition
+        converter, config = self.strawberry.schema_converter, self.strawberry.config
 
-def _leaf(common: Any, type_: GraphQLOutputType, field: StrawberryField, declaration: Column) -> Leaf:
-    for_staff = visibility(field) is ADMIN
-    return _leaf_of(common, type_, declaration.column, is_id=declaration.is_id, for_staff=for_staff)
+        def work_out(variable_values: VariableValues) -> Asked:
+            if not definition.args:
+                return ask({})
+            values = get_argument_values(definition, node, variable_values)
+            return ask(convert_arguments(values, field.made_from.arguments, converter.scalar_registry, config))
+
+        return Asking(work_out, varies=any(map(_has_variable, node.arguments or ())))
 
 
-def _leaf_of(common: Any, type_: GraphQLOutputType, column: AnyColumn, *, is_id: bool, for_staff: bool) -> Leaf:
-    named = get_named_type(type_)
-    if not is_leaf_type(named):
-        raise DeclinedError
-    if is_id:
-        value: Callable[[Any], Any] = partial(encode_id, common[2])
-        text = _id_text(common[2])
-    else:
-        value = named.serialize
-        if not isinstance(named, GraphQLEnumType) and named.name not in _TEXTS:
-            raise DeclinedError
-        text = _enum_text(named) if isinstance(named, GraphQLEnumType) else _TEXTS[named.name]
-    never_null = getattr(getattr(column, "expression", column), "nullable", True) is False
-    return Leaf(
-        *common,
-        cell=str(column.key),
-        value=value,
-        text=text,
-        is_plain=named.name in _PLAIN and never_null and not for_staff,
-        for_staff=for_staff,
+_CURSORS = ("startCursor", "endCursor", "cursor")
+
+
+def _has_variable(node: Node) -> bool:
+    if isinstance(node, VariableNode):
+        return True
+    below = (getattr(node, key) for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()))
+    return any(
+        _has_variable(each) for found in below for each in ((found,) if isinstance(found, Node) else found or ())
     )
-
-
-def _id_text(type_name: str) -> Callable[[Any], str]:
-    """As ``encode_id``. Of letters, digits, colons and hyphens Base64 makes neither ``+`` nor ``/``."""
-    prefix = f"{type_name}:".encode()
-
-    def text(cell: str) -> str:
-        return f'"{b2a_base64(prefix + cell.encode(), newline=False).decode()}"'
-
-    return text
-
-
-def _enum_text(type_: GraphQLEnumType) -> Callable[[Any], str]:
-    known: dict[Any, str] = {}
-
-    def text(cell: Any) -> str:
-        if cell not in known:
-            known[cell] = json.dumps(type_.serialize(cell))
-        return known[cell]
-
-    return text
-
-
-def _int_text(cell: Any) -> str:
-    if type(cell) is int and -(2**31) <= cell < 2**31:
-        return str(cell)
-    raise ValueError
-
-
-_TEXTS: dict[str, Callable[[Any], str]] = {
-    "UUID": lambda cell: f'"{cell}"',
-    "Decimal": lambda cell: f'"{cell}"',
-    "String": encode_basestring,
-    "Boolean": lambda cell: "true" if cell else "false",
-    "DateTime": lambda cell: f'"{cast("datetime", cell).isoformat()}"',
-    "Int": _int_text,
-}

@@ -13,8 +13,8 @@ from graphql.pyutils import Path
 from app.errors import TooLargeError
 from app.graph.connection import Page
 from app.graph.context import MOST_ERRORS, too_many_errors
-from app.graph.plan.fetch import Batch, Loaded
-from app.graph.plan.selection import EdgeItem, Item, Leaf, NodesItem, PageItem, PagePart
+from app.graph.plan.fetch import Batch, Loaded, complete
+from app.graph.plan.selection import EdgeItem, Item, Leaf, Loading, NodesItem, PageItem, PagePart
 from app.graph.visibility import ADMIN, check_visible
 from app.viewer import Viewer
 
@@ -71,7 +71,7 @@ class Completion:
             case Leaf():
                 if item.for_staff:
                     check_visible(ADMIN, self._viewer)
-                cell = batch.rows[at][item.cell]
+                cell = batch.rows[at][str(item.column.key)]
                 return None if cell is None else item.value(cell)
             case EdgeItem():
                 return self._edge(item, batch, at, path)
@@ -86,28 +86,28 @@ class Completion:
         loaded = batch.loaded[item.number]
         if loaded.error is not None:
             raise loaded.error
-        start, stop = loaded.spans.get(loaded.keys[at], (0, 0))
         [child] = loaded.children
+        found = child.numbers.get(_key(batch, item, at), [])
         if item.is_list:
-            return [self._object(child, number, path.add_key(number - start, None)) for number in range(start, stop)]
-        if start == stop:
+            return [self._object(child, number, path.add_key(place, None)) for place, number in enumerate(found)]
+        if not found:
             return None
         if (leaf := child.selection.value) is not None:
-            cell = child.rows[start][leaf.cell]
+            cell = child.rows[found[0]][str(leaf.column.key)]
             return None if cell is None else leaf.value(cell)
-        return self._object(child, start, path)
+        return self._object(child, found[0], path)
 
     def _nodes(self, item: NodesItem, batch: Batch, path: Path) -> Any:
         loaded = batch.loaded[item.number]
         if loaded.error is not None:
             raise loaded.error
         if not item.declaration.many:
-            return self._node(item, loaded, loaded.keys[0], path)
+            return self._node(item, loaded, loaded.ids[0], path)
         found: list[Any] = []
-        for number, key in enumerate(loaded.keys):
+        for number, of_id in enumerate(loaded.ids):
             place = path.add_key(number, None)
             try:
-                found.append(self._node(item, loaded, key, place))
+                found.append(self._node(item, loaded, of_id, place))
             except TooLargeError:
                 raise
             except _NullError:
@@ -117,13 +117,14 @@ class Completion:
                 found.append(None)
         return found
 
-    def _node(self, item: NodesItem, loaded: Loaded, key: Any, path: Path) -> Any:
-        if isinstance(key, Exception):
-            raise key
-        if key not in loaded.spans:
-            raise loaded.missing[key[0]]
-        child = loaded.children[list(item.declaration.reads).index(key[0])]
-        return self._object(child, loaded.spans[key][0], path)
+    def _node(self, item: NodesItem, loaded: Loaded, of_id: Any, path: Path) -> Any:
+        if isinstance(of_id, Exception):
+            raise of_id
+        type_, uuid = of_id
+        child = loaded.children[list(item.declaration.reads).index(type_)]
+        if uuid not in child.numbers:
+            raise loaded.missing[type_]
+        return self._object(child, child.numbers[uuid][0], path)
 
     def _tell(self, error: GraphQLError) -> None:
         self.errors.append(error)
@@ -134,9 +135,8 @@ class Completion:
         loaded = batch.loaded[item.number]
         if loaded.error is not None:
             raise loaded.error
-        key = loaded.keys[at]
         connection, edge = item.type_names
-        page, start = loaded.pages[key], loaded.spans[key][0]
+        page, start = loaded.pages[_key(batch, item, at)]
 
         def node(part: PagePart, number: int, below: Path) -> Any:
             return self._object(loaded.children[part.number], start + number, below)
@@ -157,6 +157,15 @@ class Completion:
                     return connection
 
         return {part.key: part_of(part) for part in item.parts}
+
+
+def _key(batch: Batch, item: Loading, at: int) -> Any:
+    """The key that a row's item is found by."""
+    key_of = batch.selection.keys[item.number]
+    if key_of is None:
+        return batch.loaded[item.number].key
+    key = key_of(batch.rows[at])
+    return key if len(item.via) == 1 else complete(key)
 
 
 def _edge(

@@ -1,10 +1,11 @@
 """A compiled operation, run: rows first, then the answer."""
 
-from itertools import accumulate
+from collections import defaultdict
+from itertools import repeat
+from typing import Any
 
 from graphql import GraphQLError
 from graphql.execution.values import VariableValues
-from strawberry import Schema
 
 from app.graph.context import Context, too_large
 from app.graph.plan.complete import Completion
@@ -25,28 +26,33 @@ class Plan:
     def __init__(self, root: Selection) -> None:
         self._root = root
         self._encoder = Encoder()
-        self._is_for_staff = root.has_staff_cells
 
-    async def run(
-        self, schema: Schema, context: Context, variable_values: VariableValues
-    ) -> tuple[object, list[GraphQLError]]:
+    async def run(self, context: Context, variable_values: VariableValues) -> tuple[object, list[GraphQLError]]:
         """The answer's data, and its errors. Without any, the data are JSON already.
 
         Raises:
             TooLargeError: more rows were read than ``max_cost``, or would be in the answer; or there are too many
                 errors.
         """
-        batch = await Fetching(schema, context, variable_values).batch(self._root, [ROOT])
+        batch = await Fetching(context, variable_values).batch(self._root, [ROOT])
         most = context.services.settings.max_cost
-        if _objects(batch)[0] > most:
+        if _at_most(batch) > most and _objects(batch)[0] > most:
             raise too_large(most)
-        if context.viewer.is_staff or not self._is_for_staff:
+        if context.viewer.is_staff or not self._root.has_staff_cells:
             try:
-                return Json(self._encoder.texts(batch)[0]), []
+                return Json(self._encoder.text(batch)), []
             except CarefulError:
                 pass
         completion = Completion(context.viewer)
         return completion.data(batch), completion.errors
+
+
+def _at_most(batch: Batch) -> int:
+    """No row's part of the answer has more objects than this: most answers need not be counted."""
+    most = 1
+    for loaded in batch.loaded:
+        most += loaded.most * sum(map(_at_most, loaded.children))
+    return most
 
 
 def _objects(batch: Batch) -> list[int]:
@@ -55,15 +61,19 @@ def _objects(batch: Batch) -> list[int]:
     for item, loaded in zip(batch.selection.loaded, batch.loaded, strict=bool(batch.rows)):
         if loaded.error is not None:
             continue
-        below = [list(accumulate(_objects(child), initial=0)) for child in loaded.children]
+        below = [_objects(child) for child in loaded.children]
         if isinstance(item, NodesItem):
-            of_type = dict(zip(item.declaration.reads, below, strict=True))
-            sums = {key: of_type[key[0]][stop] - of_type[key[0]][start] for key, (start, stop) in loaded.spans.items()}
-            counts[0] += sum(sums.get(key, 0) for key in loaded.keys if isinstance(key, tuple))
-        else:
-            sums = {
-                key: sum(of_child[stop] - of_child[start] for of_child in below)
-                for key, (start, stop) in loaded.spans.items()
+            of_type = {
+                type_: dict(zip(child.keys, of_child, strict=True))
+                for type_, child, of_child in zip(item.declaration.reads, loaded.children, below, strict=True)
             }
-            counts = [count + sums.get(key, 0) for count, key in zip(counts, loaded.keys, strict=True)]
+            counts[0] += sum(of_type[of_id[0]].get(of_id[1], 0) for of_id in loaded.ids if isinstance(of_id, tuple))
+            continue
+        sums: dict[Any, int] = defaultdict(int)
+        for child, of_child in zip(loaded.children, below, strict=True):
+            for key, count in zip(child.keys, of_child, strict=True):
+                sums[key] += count
+        key_of = batch.selection.keys[item.number]
+        keys = map(key_of, batch.rows) if key_of else repeat(loaded.key)
+        counts = [count + sums.get(key, 0) for count, key in zip(counts, keys, strict=False)]
     return counts

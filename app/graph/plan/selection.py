@@ -7,13 +7,44 @@ fragments, type conditions, merging and ``@skip`` and ``@include``, is worked ou
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
-from graphql import FieldNode, GraphQLField
-from strawberry.types.field import StrawberryField
+from graphql import FieldNode
+from graphql.execution.values import VariableValues
 
-from app.graph.declarations import Connection, Edge, Lookup, Nodes, Own
+from app.database import Row
+from app.graph.asks import PageAsk
+from app.graph.context import Ask
+from app.graph.declarations import Nodes
+from app.graph.visibility import Visibility
+from app.paging import AnyColumn
 from app.reads import Columns
+
+Asked = TypeVar("Asked")
+
+
+class Asking(Generic[Asked]):
+    """What an item asks, given the values of the variables. Worked out once where it depends on none."""
+
+    def __init__(self, work_out: Callable[[VariableValues], Asked], *, varies: bool) -> None:
+        self._work_out = work_out
+        self._varies = varies
+        self._known: Asked | None = None
+
+    def of(self, variable_values: VariableValues) -> Asked:
+        """What it asks.
+
+        Raises:
+            Exception: what is wrong with the arguments; each time anew.
+        """
+        if self._known is not None:
+            return self._known
+        asked = self._work_out(variable_values)
+        if not self._varies:
+            self._known = asked
+        return asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +55,6 @@ class Item:
     nodes: tuple[FieldNode, ...]
     type_name: str
     """Of the object that it is a field of."""
-    definition: GraphQLField | None
-    """None for ``__typename``."""
     is_required: bool
     """Whether a null costs the object that it is a field of."""
 
@@ -39,32 +68,41 @@ class Typename(Item):
 class Leaf(Item):
     """A cell of the row."""
 
-    cell: str
+    column: AnyColumn
     value: Callable[[Any], Any]
     """From the cell to what the answer holds. Raises what graphql-core's own serialization raises."""
-    text: Callable[[Any], str]
-    """From a cell that is not NULL to JSON. Raises the same."""
-    is_plain: bool
-    """Whether the cell never is NULL, and is its own JSON text between quotes."""
+    text: object
+    """What ``code`` makes the cell's JSON with, as ``w`` in it: a function, or a mapping."""
+    code: str
+    """The Python expression of the JSON of a cell ``a``. It raises where the cell is NULL, and where ``value`` does."""
     for_staff: bool
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeItem(Item):
-    """Another row, a list of rows, or one value of another row."""
+class Loading(Item):
+    """A field that takes a statement of its own."""
 
-    field: StrawberryField
-    declaration: Edge | Lookup | Own
-    is_list: bool
+    visible_to: Visibility
     number: int
     """Which of the selection's loaded items it is."""
-    child: "Selection"
-    """Of the other rows."""
+    via: Columns
+    """The columns of the row that it is found by. Without any, it is the same for all rows."""
+    children: "tuple[Selection, ...]"
+    """What is asked of the rows that it loads."""
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeItem(Loading):
+    """Another row, a list of rows, or one value of another row."""
+
+    asking: Asking[tuple[Ask, object]]
+    """The ask, and the key where there is no ``via``: None for the viewer's own."""
+    is_list: bool
 
     @property
-    def children(self) -> "tuple[Selection, ...]":
-        """What is asked of the rows that it loads."""
-        return (self.child,)
+    def child(self) -> "Selection":
+        """What is asked of the other rows."""
+        return self.children[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +112,16 @@ class PagePart:
     key: str
     name: str
     parts: "tuple[PagePart, ...]" = ()
-    nodes: "Selection | None" = None
-    """What is asked of the rows, below ``nodes`` and below ``node``."""
     number: int = 0
-    """Which of the connection's children that is."""
+    """Below ``nodes`` and ``node``: which of the connection's children is asked of the rows."""
 
 
 @dataclass(frozen=True, eq=False)
-class PageItem(Item):
-    """A page of rows."""
+class PageItem(Loading):
+    """A page of rows. ``children``: what is asked of the rows, at each place below that asks for them."""
 
-    field: StrawberryField
-    declaration: Connection
-    number: int
-    """Which of the selection's loaded items it is."""
+    asking: Asking[PageAsk]
     parts: tuple[PagePart, ...]
-    children: "tuple[Selection, ...]"
-    """What is asked of the rows, at each place below that asks for them."""
     wants_rows: bool
     wants_total: bool
     type_names: tuple[str, str]
@@ -98,18 +129,12 @@ class PageItem(Item):
 
 
 @dataclass(frozen=True, eq=False)
-class NodesItem(Item):
-    """Objects of any types, by their global ids."""
+class NodesItem(Loading):
+    """Objects of any types, by their global ids. ``children``: what is asked of an object of each of the types, in the
+    order of the declaration."""
 
-    field: StrawberryField
     declaration: Nodes
-    number: int
-    """Which of the selection's loaded items it is."""
-    children: "tuple[Selection, ...]"
-    """What is asked of an object of each of the types, in the order of the declaration."""
-
-
-Loading = EdgeItem | PageItem | NodesItem
+    asking: Asking[list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,19 +142,35 @@ class Selection:
     """What is asked of each row."""
 
     type_name: str
-    columns: Columns
     items: tuple[Item, ...]
+    width: int = 0
+    """How many cells of the key that it answers come before a row's own."""
+    columns: Columns = ()
+    """What is read of each row: what the items show and are found by."""
+    more: bool = False
+    """Whether rows have further cells behind these, as cursors need them."""
     value: Leaf | None = None
     """Where one value of the row is asked, and no object: that value."""
 
-    @property
+    @cached_property
     def loaded(self) -> tuple[Loading, ...]:
         """The items that take statements of their own."""
         return tuple(item for item in self.items if isinstance(item, Loading))
 
-    @property
+    @cached_property
     def has_staff_cells(self) -> bool:
         """Whether there is a cell for staff alone in it, or anywhere below."""
         below = (child for item in self.loaded for child in item.children)
         cells = (item.for_staff for item in self.items if isinstance(item, Leaf))
         return any(cells) or any(child.has_staff_cells for child in below)
+
+    @cached_property
+    def keys(self) -> tuple[Callable[[Row], Any] | None, ...]:
+        """What takes from a row the key of each of the loaded items; None for one that is not found by the row."""
+        return tuple(
+            itemgetter(*(self.place(column) for column in item.via)) if item.via else None for item in self.loaded
+        )
+
+    def place(self, column: AnyColumn) -> int:
+        """Where a row has the cell of a column."""
+        return self.width + [str(each.key) for each in self.columns].index(str(column.key))

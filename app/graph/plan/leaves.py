@@ -1,0 +1,104 @@
+"""What a plan makes of cells: the value that an answer holds, and the expression that writes its JSON."""
+
+# graphql-core leaves the type parameters of its own types open.
+# pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
+
+import json
+from binascii import b2a_base64
+from collections.abc import Callable
+from functools import partial
+from json.encoder import encode_basestring
+from typing import Any
+
+from graphql import GraphQLEnumType, GraphQLOutputType, get_named_type, is_leaf_type
+from strawberry.types.field import StrawberryField
+
+from app.graph import declarations
+from app.graph.node import encode_id
+from app.graph.plan.selection import Leaf
+from app.graph.visibility import ADMIN, visibility
+from app.paging import AnyColumn, is_small_integer
+
+
+class DeclinedError(Exception):
+    """The operation has a field that is neither a column, an edge nor a connection: resolvers run it."""
+
+
+def column_leaf(
+    common: dict[str, Any], type_: GraphQLOutputType, field: StrawberryField, declaration: declarations.Column
+) -> Leaf:
+    """The item of a field that is a column of its type's own row. ``common``: what every item is told.
+
+    Raises:
+        DeclinedError: its type is none that is known here.
+    """
+    for_staff = visibility(field) is ADMIN
+    if not declaration.is_id:
+        return value_leaf(common, type_, declaration.column, for_staff=for_staff)
+    type_name: str = common["type_name"]
+    return Leaf(
+        **common,
+        column=declaration.column,
+        value=partial(encode_id, type_name),
+        text=_id_text(type_name),
+        code="{w}({a})",
+        for_staff=for_staff,
+    )
+
+
+def value_leaf(common: dict[str, Any], type_: GraphQLOutputType, column: AnyColumn, *, for_staff: bool = False) -> Leaf:
+    """The item of a field that shows a cell as it is.
+
+    Raises:
+        DeclinedError: its type is none that is known here.
+    """
+    named = get_named_type(type_)
+    if not is_leaf_type(named):
+        raise DeclinedError
+    if isinstance(named, GraphQLEnumType):
+        text, code = _EnumTexts(named), "{w}[{a}]"
+    elif named.name == "Int" and is_small_integer(column):
+        text, code = None, "{a}.__index__()"  # which nothing has but integers, and these fit
+    elif named.name in _TEXTS:
+        text, code = _TEXTS[named.name]
+    else:
+        raise DeclinedError
+    return Leaf(**common, column=column, value=named.serialize, text=text, code=code, for_staff=for_staff)
+
+
+def _id_text(type_name: str) -> Callable[[Any], str]:
+    """As ``encode_id``. Of letters, digits, colons and hyphens Base64 makes neither ``+`` nor ``/``."""
+    prefix = f"{type_name}:".encode()
+
+    def text(cell: str) -> str:
+        return f'"{b2a_base64(prefix + cell.encode(), newline=False).decode()}"'
+
+    return text
+
+
+class _EnumTexts(dict[Any, str]):
+    """The JSON of an enum's values by their cells, as they are met."""
+
+    def __init__(self, type_: GraphQLEnumType) -> None:
+        super().__init__()
+        self._type = type_
+
+    def __missing__(self, cell: Any) -> str:
+        text = self[cell] = json.dumps(self._type.serialize(cell))  # raises of what is no value of it
+        return text
+
+
+def _int_text(cell: Any) -> str:
+    if type(cell) is int and -(2**31) <= cell < 2**31:
+        return str(cell)
+    raise ValueError
+
+
+_TEXTS: dict[str, tuple[object, str]] = {
+    "UUID": (None, "q+{a}+q"),  # which is text already; of NULL it raises
+    "Decimal": (None, "q+{a}+q"),
+    "String": (encode_basestring, "{w}({a})"),
+    "Boolean": ({True: "true", False: "false"}, "{w}[{a}]"),
+    "DateTime": (None, "q+{a}.isoformat()+q"),
+    "Int": (_int_text, "{w}({a})"),
+}
