@@ -1,5 +1,6 @@
 """Access tokens: JSON Web Tokens (RFC 7519) that say for a short time who asks. No database is asked to verify one."""
 
+from collections import OrderedDict
 from time import time
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,8 @@ _CLAIMS = ["iss", "aud", "sub", "sid", "role", "iat", "exp"]
 _JWT: Any = jwt.PyJWT()  # its signatures name types of a library that HS256 does not need
 _LONGEST = 2048  # characters; ours have about 400
 _ROLES = ("customer", "support", "admin")
+_KEPT = 4096
+"""How many tokens are kept with what they say: to verify one takes as long as some answers."""
 
 
 class AccessTokens:
@@ -27,6 +30,7 @@ class AccessTokens:
     def __init__(self, secret: str, lifetime: int) -> None:
         self._secret = secret
         self.lifetime = lifetime
+        self._known: OrderedDict[str, tuple[Viewer, int]] = OrderedDict()  # verified, with the second they expire at
 
     def issue(self, viewer: Viewer) -> str:
         """A token for a viewer who is somebody."""
@@ -48,12 +52,20 @@ class AccessTokens:
         Raises:
             UnauthenticatedError: it is not one of ours, or has expired. Which of these, it does not say.
         """
+        known = self._known.get(token)
+        if known is not None and time() < known[1]:
+            self._known.move_to_end(token)
+            return known[0]
         try:
-            return self._read(token)
+            viewer, expires = self._read(token)
         except (jwt.PyJWTError, ValueError, RecursionError):  # the last of deep JSON, in older versions of PyJWT
             raise ended() from None
+        self._known[token] = viewer, expires
+        if len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return viewer
 
-    def _read(self, token: str) -> Viewer:
+    def _read(self, token: str) -> tuple[Viewer, int]:
         if len(token) > _LONGEST:
             raise ValueError("too long")
         # Without a check of `iat`: where the clock of another process is ahead, its newest tokens are of the future.
@@ -64,7 +76,8 @@ class AccessTokens:
         claims: dict[str, Any] = decoded["payload"]  # whatever JSON it held
         if decoded["header"].get("typ") != _TYPE or claims["role"] not in _ROLES:
             raise ValueError("of another type")
-        return Viewer(str(UUID(str(claims["sub"]))), str(UUID(str(claims["sid"]))), claims["role"])
+        viewer = Viewer(str(UUID(str(claims["sub"]))), str(UUID(str(claims["sid"]))), claims["role"])
+        return viewer, int(claims["exp"])
 
 
 def ended() -> UnauthenticatedError:

@@ -74,6 +74,26 @@ def test_a_token_made_by_hand_after_the_description_is_good() -> None:
     assert TOKENS.read(signed(claims())) == ANN
 
 
+def test_a_token_that_was_read_before_expires_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = signed(claims())
+    assert TOKENS.read(token) == TOKENS.read(token) == ANN
+    expired = time() + 60
+    monkeypatch.setattr("app.identity.access_tokens.time", lambda: expired)
+    with pytest.raises(UnauthenticatedError, match=REFUSED):
+        TOKENS.read(token[:-1])  # refused also for its signature: what is known of another is not asked
+    monkeypatch.setattr("jwt.api_jwt.datetime", MagicMock(**{"now.return_value.timestamp.return_value": expired}))
+    with pytest.raises(UnauthenticatedError, match=REFUSED):
+        TOKENS.read(token)
+
+
+def test_tokens_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.identity.access_tokens._KEPT", 3)
+    tokens = AccessTokens(SECRET, 900)
+    for number in range(5):
+        assert tokens.read(signed(claims(iat=number))) == ANN
+    assert len(tokens._known) == 3  # pyright: ignore[reportPrivateUsage]
+
+
 def test_a_token_of_a_process_whose_clock_is_ahead_is_good() -> None:
     assert TOKENS.read(signed(claims(iat=int(time()) + 30))) == ANN
 
