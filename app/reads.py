@@ -4,7 +4,7 @@ A read knows its database, its keys, its shape and who may see which rows. (stat
 knows no table of its own and no GraphQL: the domains declare reads, the graph's edges name them.
 
 Keys travel as one array parameter per key column, so the text of a statement does not depend on how many there are, and
-each row carries the key that it answers, so that nothing depends on the order in which rows come back.
+each row tells which key it answers, so that nothing depends on the order in which rows come back.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,14 +63,10 @@ class Shape(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Keys:
-    """How keys travel: one array parameter for each of ``types``, which ``arrays`` makes from a list of keys.
-
-    The first ``width`` arrays are the key itself (a tuple, where there are several); the others are derived from it.
-    """
+    """How keys travel: one array parameter for each of ``types``, which ``arrays`` makes from a list of keys."""
 
     types: tuple[TypeEngine[Any], ...]
     arrays: Callable[[Sequence[Any]], tuple[list[Any], ...]] = lambda keys: (list(keys),)
-    width: int = 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,7 +87,7 @@ def equal(*columns: AnyColumn) -> Match:
 
     if len(columns) == 1:
         return Match(types, condition=condition, equals=columns[0])
-    return Match(types, _transposed, len(columns), condition=condition)
+    return Match(types, _transposed, condition=condition)
 
 
 def _transposed(keys: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
@@ -128,6 +124,11 @@ class Read:
     own: "Read | None" = None
     """The same of the viewer's own rows alone; None where all is public."""
     own_keys: str | None = None
+
+    @property
+    def equals(self) -> AnyColumn | None:
+        """The column that equals the key, where that is all there is to find: a row is known by it."""
+        return self.keys.equals if isinstance(self.keys, Match) and self.shape is not Shape.PAGE else None
 
     def seen_by(self, viewer: Viewer) -> "Read | None":
         """What this viewer reads in its place; None where there is nothing to see and so nothing to ask."""
@@ -186,7 +187,7 @@ def counted(page: Read, cap: int | None = None) -> Read:
 
     Beyond ``cap`` no more are counted, and the total is one more than it.
     """
-    keys = page.keys and Keys(page.keys.types, page.keys.arrays, page.keys.width)
+    keys = page.keys and Keys(page.keys.types, page.keys.arrays)
     own = page.own and counted(page.own, cap)
     return Read(page.database, Shape.ONE, keys, partial(_all_of, page, cap), own=own, own_keys=page.own_keys)
 

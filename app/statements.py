@@ -1,8 +1,10 @@
 """The statement of a read for any set of columns and any slice of a page, and what comes back when it is asked."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -26,9 +28,10 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from app.database import Databases, Row
 from app.paging import AnyColumn, Bound, Order, backwards, behind
-from app.reads import WHOLE_TABLE, Columns, Keys, Match, Read, Shape
+from app.reads import WHOLE_TABLE, Columns, Keys, Read, Shape
 from app.viewer import Viewer
 
+_KEYS = ("k0", "k1", "k2")  # the parameters that keys travel in; no read has more
 _WITH_LISTS = {"render_postcompile": True}  # write out `IN (…)`, which SQLAlchemy would leave to its own engine
 
 
@@ -65,8 +68,8 @@ def statement(read: Read, columns: Columns, slice_: Slice | None = None) -> Stat
 
     Its parameters are ``k0``, ``k1`` … (the keys' arrays), those of the slice's cursors, and what ``body`` binds.
     """
-    if isinstance(read.keys, Match) and read.keys.equals is not None and read.shape is not Shape.PAGE:
-        return _compiled(_by_any(read, read.keys.equals, columns))
+    if read.equals is not None:
+        return _compiled(_by_any(read, read.equals, columns))
     if read.keys is None and read.spread is None:
         return _compiled(_limited(read, read.body(), slice_).add_columns(*map(_output, columns)))
     if read.keys is None:
@@ -83,9 +86,10 @@ def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
 
 def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
     unnested = _unnested(keys)
-    rows = _rows_of(read, tuple(unnested.c), columns, slice_).correlate(unnested).lateral("t")
+    values = tuple(column for column in unnested.c if column.name != "place")
+    rows = _rows_of(read, values, columns, slice_).correlate(unnested).lateral("t")
     return (
-        select(*_echo(keys, unnested), *(rows.c[str(column.key)] for column in columns))
+        select(unnested.c.place.label("k0"), *(rows.c[str(column.key)] for column in columns))
         .select_from(unnested.join(rows, true()))
         .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_))))
     )
@@ -127,11 +131,7 @@ def _unnested(keys: Keys) -> FromClause:
         bindparam(name, required=False, type_=ARRAY(type_)) for name, type_ in zip(names, keys.types, strict=True)
     )
     columns = (column(name, type_) for name, type_ in zip(names, keys.types, strict=True))
-    return func.unnest(*arrays).table_valued(*columns).render_derived("keys")
-
-
-def _echo(keys: Keys, unnested: FromClause) -> list[ColumnElement[Any]]:
-    return [_text(unnested.c[f"k{i}"]).label(f"k{i}") for i in range(keys.width)]
+    return func.unnest(*arrays).table_valued(*columns, with_ordinality="place").render_derived("keys")
 
 
 def _output(column: AnyColumn) -> ColumnElement[Any]:
@@ -159,7 +159,7 @@ async def fetch(
     parameters: Mapping[str, object],
     slice_: Slice | None = None,
 ) -> list[Row]:
-    """The rows of all keys that the viewer may see, in the read's order; the key that a row answers is its first cells.
+    """The rows of all keys that the viewer may see, in the read's order. Which key a row answers, ``answered`` knows.
 
     Keys are distinct: text for uuids (in PostgreSQL's own spelling: lower case), a tuple where several columns match,
     ``WHOLE_TABLE`` where the read takes none. Every executor comes through here, so that what a viewer may not see is
@@ -172,17 +172,29 @@ async def fetch(
     if seen is None:
         return []
     text = statement(seen, columns, slice_)
-    arrays = seen.keys.arrays(keys) if seen.keys else ()
-    values = {f"k{i}": array for i, array in enumerate(arrays)} | {"viewer": viewer.user} | dict(parameters)
+    values = dict(zip(_KEYS, seen.keys.arrays(keys), strict=False)) if seen.keys else {}
+    values |= {"viewer": viewer.user, **parameters}
     return await databases[read.database].fetch(text.sql, *text.arguments(values))
 
 
-def by_key(read: Read, rows: Sequence[Row]) -> dict[Any, list[Row]]:
-    """The rows of each key, in order; a key that no row answers is missing."""
+def answered(read: Read, keys: Sequence[Any], rows: Sequence[Row]) -> list[Any]:
+    """The key that each row answers, of those that ``fetch`` was asked for.
+
+    A row's first cell is the key or, where that is more than one column's value, its place among all keys: so it is not
+    sent with each row, and a dictionary finds the very objects that it holds.
+    """
     if read.keys is None:
-        return {WHOLE_TABLE: list(rows)}
-    answers: dict[Any, list[Row]] = {}
-    for row in rows:
-        key = row["k0"] if read.keys.width == 1 else tuple(row[f"k{i}"] for i in range(read.keys.width))
-        answers.setdefault(key, []).append(row)
-    return answers
+        return [WHOLE_TABLE] * len(rows)
+    cells = map(_FIRST, rows)
+    return list(cells) if read.equals is not None else [keys[place - 1] for place in cells]
+
+
+_FIRST = itemgetter(0)
+
+
+def by_key(read: Read, keys: Sequence[Any], rows: Sequence[Row]) -> dict[Any, list[Row]]:
+    """The rows of each key, in order; a key that no row answers is missing."""
+    found: dict[Any, list[Row]] = defaultdict(list)
+    for key, row in zip(answered(read, keys, rows), rows, strict=True):
+        found[key].append(row)
+    return found

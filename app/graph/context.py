@@ -93,7 +93,7 @@ class Loaders:
         return rows
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
-        rows = by_key(ask.read, await self.fetch(ask, keys))
+        rows = by_key(ask.read, keys, await self.fetch(ask, keys))
         return [rows.get(key, []) for key in keys]
 
     async def _own_keys(self, name: str) -> dict[str, object]:

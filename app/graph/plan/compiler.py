@@ -47,7 +47,7 @@ from app.graph.plan.selection import (
     Typename,
 )
 from app.paging import AnyColumn
-from app.reads import Columns
+from app.reads import Columns, Read
 
 Grouped = dict[str, list[FieldDetails]]
 Arguments = Mapping[str, Any]
@@ -114,7 +114,13 @@ class _Compiler:
     largest_total: int
 
     def selection(
-        self, type_: GraphQLObjectType, fields: Grouped, *, of: type | None = None, width: int = 0
+        self,
+        type_: GraphQLObjectType,
+        fields: Grouped,
+        *,
+        of: type | None = None,
+        width: int = 0,
+        equals: AnyColumn | None = None,
     ) -> Selection:
         """A selection of rows that the read model has as the class ``of``; without one, of the root."""
         items: list[Item] = []
@@ -137,10 +143,11 @@ class _Compiler:
                 needed |= {str(column.key): column for column in item.via}
             elif isinstance(item, Leaf):
                 needed[str(item.column.key)] = item.column
-        columns = tuple(needed.values())
-        if of is not None and not columns:
-            columns = columns_of(of)[:1]  # a row has at least a cell, and where there is no cell there are no rows
-        return Selection(type_.name, tuple(items), width, columns)
+        if equals is not None:
+            needed.pop(str(equals.key), None)
+        elif of is not None and not needed:  # a row has a cell of its own
+            needed = {str(column.key): column for column in columns_of(of)[:1]}
+        return Selection(type_.name, tuple(items), width, equals, tuple(needed.values()))
 
     def _item(self, field: _Field) -> Item:
         match declared(field.made_from):
@@ -168,11 +175,11 @@ class _Compiler:
                 raise DeclinedError
 
     def _edge_child(self, field: _Field, declaration: Edge) -> Selection:
-        width = len(declaration.via)
         if declaration.take is None:
-            return self._below(field, get_named_type(field.definition.type), width)
+            equals = declaration.read.equals if isinstance(declaration.read, Read) else None
+            return self._below(field, get_named_type(field.definition.type), 1, equals)
         leaf = value_leaf(field.common, field.definition.type, declaration.take)
-        return Selection("", (), width, (declaration.take,), value=leaf)
+        return Selection("", (), 1, None, (declaration.take,), value=leaf)
 
     def _edge(
         self, field: _Field, child: Selection, via: Columns, ask: Callable[[Arguments], tuple[Ask, object]]
@@ -187,19 +194,21 @@ class _Compiler:
 
     def _nodes(self, field: _Field, declaration: Nodes) -> NodesItem:
         children: list[Selection] = []
-        for of_type in declaration.reads:
+        for of_type, read in declaration.reads.items():
             type_ = self.schema.type_map[of_type.__name__]
             if not isinstance(type_, GraphQLObjectType):
                 raise DeclinedError
-            children.append(self.selection(type_, self._subfields(type_, field.details), of=of_type, width=1))
+            children.append(
+                self.selection(type_, self._subfields(type_, field.details), of=of_type, width=1, equals=read.equals)
+            )
         asking = self._asking(field, lambda given: node_ids(given, many=declaration.many))
         return NodesItem(**field.loading, via=(), children=tuple(children), asking=asking, declaration=declaration)
 
-    def _below(self, field: _Field, type_: object, width: int) -> Selection:
+    def _below(self, field: _Field, type_: object, width: int, equals: AnyColumn | None = None) -> Selection:
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
         return self.selection(
-            type_, self._subfields(type_, field.details), of=type_of_rows(field.made_from), width=width
+            type_, self._subfields(type_, field.details), of=type_of_rows(field.made_from), width=width, equals=equals
         )
 
     def _subfields(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Grouped:
@@ -212,7 +221,7 @@ class _Compiler:
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
         found: list[Selection] = []
-        parts = tuple(self._parts(type_, field, len(declaration.via), found))
+        parts = tuple(self._parts(type_, field, 1 if declaration.via else 0, found))
         names = {part.name for part in parts}
         with_cursors = any(inner.name in _CURSORS for part in parts for inner in part.parts)
         # All places read the same rows, so that a row has the cells of all of them.

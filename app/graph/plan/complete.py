@@ -13,7 +13,7 @@ from graphql.pyutils import Path
 from app.errors import TooLargeError
 from app.graph.connection import Page
 from app.graph.context import MOST_ERRORS, too_many_errors
-from app.graph.plan.fetch import Batch, Loaded, complete
+from app.graph.plan.fetch import Batch, Loaded
 from app.graph.plan.selection import EdgeItem, Item, Leaf, Loading, NodesItem, PageItem, PagePart
 from app.graph.visibility import ADMIN, check_visible
 from app.viewer import Viewer
@@ -71,7 +71,7 @@ class Completion:
             case Leaf():
                 if item.for_staff:
                     check_visible(ADMIN, self._viewer)
-                cell = batch.rows[at][str(item.column.key)]
+                cell = batch.rows[at][batch.selection.place(item.column)]
                 return None if cell is None else item.value(cell)
             case EdgeItem():
                 return self._edge(item, batch, at, path)
@@ -93,7 +93,7 @@ class Completion:
         if not found:
             return None
         if (leaf := child.selection.value) is not None:
-            cell = child.rows[found[0]][str(leaf.column.key)]
+            cell = child.rows[found[0]][child.selection.place(leaf.column)]
             return None if cell is None else leaf.value(cell)
         return self._object(child, found[0], path)
 
@@ -162,10 +162,7 @@ class Completion:
 def _key(batch: Batch, item: Loading, at: int) -> Any:
     """The key that a row's item is found by."""
     key_of = batch.selection.keys[item.number]
-    if key_of is None:
-        return batch.loaded[item.number].key
-    key = key_of(batch.rows[at])
-    return key if len(item.via) == 1 else complete(key)
+    return key_of(batch.rows[at]) if key_of else batch.loaded[item.number].key
 
 
 def _edge(

@@ -6,10 +6,9 @@ yet: what a level finds are the rows themselves, each behind the key that it ans
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, cast
 
 from graphql.execution.values import VariableValues
@@ -22,6 +21,7 @@ from app.graph.context import Ask, Context
 from app.graph.plan.selection import EdgeItem, Loading, NodesItem, PageItem, Selection
 from app.graph.visibility import check_visible
 from app.reads import WHOLE_TABLE
+from app.statements import answered
 
 ROOT: Any = ()
 """In place of the row that the root has not."""
@@ -32,7 +32,7 @@ class Batch:
     """The rows of a selection, and what was loaded for each of its loaded items."""
 
     selection: Selection
-    rows: list[Row]
+    rows: Sequence[Row]
     keys: Sequence[Any] = ()
     """The key that each row answers."""
     loaded: Sequence["Loaded"] = ()
@@ -71,7 +71,7 @@ class Fetching:
         self._context = context
         self._variable_values = variable_values
 
-    async def batch(self, selection: Selection, rows: list[Row], keys: Sequence[Any] = ()) -> Batch:
+    async def batch(self, selection: Selection, rows: Sequence[Row], keys: Sequence[Any] = ()) -> Batch:
         """All rows of a selection and of all below it. What fails is noted where it failed."""
         batch = Batch(selection, rows, keys)
         if rows and selection.loaded:
@@ -99,8 +99,8 @@ class Fetching:
     async def _edge(self, item: EdgeItem, batch: Batch) -> Loaded:
         ask, key = item.asking.of(self._variable_values)
         keys = _keys_of(item, batch) if item.via else [self._context.viewer.user if key is None else key]
-        rows = await self._ask(ask, keys)
-        child = await self.batch(item.child, rows, list(map(_key(item.child.width), rows)))
+        rows, of_rows = await self._ask(ask, keys)
+        child = await self.batch(item.child, rows, of_rows)
         loaded = Loaded(key=keys[0] if not item.via else None, children=(child,))
         if item.is_list and rows:
             loaded.most = max(Counter(child.keys).values()) if len(keys) > 1 else len(rows)
@@ -109,16 +109,15 @@ class Fetching:
     async def _page(self, item: PageItem, batch: Batch) -> Loaded:
         ask = item.asking.of(self._variable_values)
         keys = _keys_of(item, batch) if item.via else [WHOLE_TABLE]
-        of_rows = self._ask(ask.rows, keys) if item.wants_rows else _nothing()
-        if item.wants_total:
-            rows, totals = await asyncio.gather(of_rows, self._ask(ask.total, keys))
+        if item.wants_rows and item.wants_total:
+            found, totals = await asyncio.gather(self._ask(ask.rows, keys), self._ask(ask.total, keys))
         else:
-            rows, totals = await of_rows, []
-        key_of = _key(len(item.via))
+            found = await self._ask(ask.rows, keys) if item.wants_rows else _NOTHING
+            totals = await self._ask(ask.total, keys) if item.wants_total else _NOTHING
         loaded = Loaded(key=WHOLE_TABLE)
-        together = _paged(loaded, ask, keys, rows, {key_of(row): row["total"] for row in totals}, key_of)
-        of_page = list(map(key_of, together)) if item.via else [WHOLE_TABLE] * len(together)
-        children = [self.batch(child, together, of_page) for child in item.children]
+        of_key = {key: row["total"] for row, key in zip(*totals, strict=True)}
+        rows, of_rows = _paged(loaded, ask, keys, found, of_key)
+        children = [self.batch(child, rows, of_rows) for child in item.children]
         loaded.children = await asyncio.gather(*children) if len(children) > 1 else [await one for one in children]
         return loaded
 
@@ -144,68 +143,53 @@ class Fetching:
 
     async def _of_type(self, loaded: Loaded, type_: type, ask: Ask, uuids: list[str], child: Selection) -> Batch:
         """The objects of one type. A database that does not answer costs those that are asked of it."""
-        rows: list[Row] = []
+        rows, of_rows = _NOTHING
         missing: Exception = missing_node(type_)
         try:
-            rows = await self._ask(ask, list(dict.fromkeys(uuids)))
+            rows, of_rows = await self._ask(ask, list(dict.fromkeys(uuids)))
         except TooLargeError:
             raise
         except Exception as error:
             missing = error
         loaded.missing[type_] = missing
-        return await self.batch(child, rows, list(map(_key(1), rows)))
+        return await self.batch(child, rows, of_rows)
 
-    async def _ask(self, ask: Ask, keys: Sequence[Any]) -> list[Row]:
+    async def _ask(self, ask: Ask, keys: Sequence[Any]) -> "_Answered":
+        """All rows, and the key that each of them answers."""
         wanted = [key for key in keys if key is not None] if None in keys else keys
-        return await self._context.loaders.fetch(ask, wanted) if wanted else []
+        if not wanted:
+            return _NOTHING
+        rows = await self._context.loaders.fetch(ask, wanted)
+        return rows, answered(ask.read, wanted, rows)
 
 
-async def _nothing() -> list[Row]:
-    return []
+_Answered = tuple[Sequence[Row], Sequence[Any]]
+_NOTHING: _Answered = ((), ())
 
 
-def _paged(
-    loaded: Loaded,
-    ask: PageAsk,
-    keys: Sequence[Any],
-    rows: list[Row],
-    totals: dict[Any, int],
-    key_of: Callable[..., Any],
-) -> list[Row]:
-    """Note the page of each key; the rows of all pages together, page after page."""
+def _paged(loaded: Loaded, ask: PageAsk, keys: Sequence[Any], found: _Answered, totals: dict[Any, int]) -> _Answered:
+    """Note the page of each key. The rows of all pages together, page after page."""
+    of_key: dict[Any, list[Row]] = defaultdict(list)
     if len(keys) == 1:
-        of_key: dict[Any, list[Row]] = {keys[0]: rows}
+        of_key[keys[0]] = list(found[0])
     else:
-        of_key = defaultdict(list)
-        for row in rows:
-            of_key[key_of(row)].append(row)
-    together: list[Row] = []
+        for row, key in zip(*found, strict=True):
+            of_key[key].append(row)
+    rows: list[Row] = []
+    of_rows: list[Any] = []
     for key in keys:
         page = ask.window.page(of_key.get(key, []), ask.cursors, totals.get(key))
-        loaded.pages[key] = page, len(together)
+        loaded.pages[key] = page, len(rows)
         loaded.most = max(loaded.most, len(page.nodes))
-        together += page.nodes
-    return together
+        rows += page.nodes
+        of_rows += [key] * len(page.nodes)
+    return rows, of_rows
 
 
 def _keys_of(item: Loading, batch: Batch) -> list[Any]:
-    """The distinct keys of a batch's rows, in order; among them None, where a row's is not complete."""
+    """The distinct keys of a batch's rows, in order; among them None, where a row's is NULL.
+
+    Where one of several cells is NULL, no row will answer: to PostgreSQL it equals nothing.
+    """
     key_of = batch.selection.keys[item.number]
-    if key_of is None:
-        return []
-    keys = dict.fromkeys(map(key_of, batch.rows))
-    return list(keys) if len(item.via) == 1 else list(dict.fromkeys(map(complete, keys)))
-
-
-def complete(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """A key of several cells; None where one of them is NULL."""
-    return None if None in key else key
-
-
-def _key(width: int) -> Callable[[Row], Any]:
-    """What takes from a row the key that it answers."""
-    return itemgetter(*range(width)) if width else _whole_table
-
-
-def _whole_table(_row: Row) -> tuple[()]:
-    return WHOLE_TABLE
+    return list(dict.fromkeys(map(key_of, batch.rows))) if key_of else []

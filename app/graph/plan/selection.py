@@ -144,7 +144,9 @@ class Selection:
     type_name: str
     items: tuple[Item, ...]
     width: int = 0
-    """How many cells of the key that it answers come before a row's own."""
+    """How many cells come before a row's own: one, which tells the key that it answers, or none."""
+    equals: AnyColumn | None = None
+    """The column that this cell is of, if it is one of the row's own."""
     columns: Columns = ()
     """What is read of each row: what the items show and are found by."""
     more: bool = False
@@ -173,4 +175,6 @@ class Selection:
 
     def place(self, column: AnyColumn) -> int:
         """Where a row has the cell of a column."""
+        if self.equals is not None and str(column.key) == str(self.equals.key):
+            return 0
         return self.width + [str(each.key) for each in self.columns].index(str(column.key))

@@ -3,11 +3,11 @@
 What such a text is made of are GraphQL names and our own; what a client sent is never in it.
 """
 
+from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
 from app.graph.connection import Page
-from app.graph.plan.fetch import complete
 from app.graph.plan.selection import EdgeItem, Item, Leaf, Loading, PageItem, PagePart, Selection, Typename
 
 WriteRows = Callable[..., list[str]]
@@ -18,7 +18,7 @@ WritePage = Callable[[Page, int, list[list[str]]], str]
 
 def rows_writer(selection: Selection) -> WriteRows:
     """The function that writes each row of a selection. It raises where a value is not as its type has it."""
-    names: dict[str, Any] = {"n": "null", "q": '"', "complete": complete}
+    names: dict[str, Any] = {"n": "null", "q": '"', "b64": b2a_base64}
     cells = [f"a{number}" for number in range(selection.width + len(selection.columns))]
     if selection.value is not None:
         body = _piece(selection, selection.value, 0, names)
@@ -56,7 +56,7 @@ def _key(selection: Selection, item: Loading) -> str:
     cells = [f"a{selection.place(column)}" for column in item.via]
     if not cells:
         return f"k{item.number}"
-    return cells[0] if len(cells) == 1 else f"complete(({', '.join(cells)}))"
+    return cells[0] if len(cells) == 1 else f"({', '.join(cells)})"
 
 
 def page_writer(item: PageItem) -> WritePage:
