@@ -258,6 +258,8 @@ class Engine:
             self._kept.move_to_end(text)
             return kept
         async with self._turns.taken(len(text)):
+            if (kept := self._kept.get(text)) is not None:  # another request made it while this one waited
+                return kept
             try:
                 document = self._check(text)
             finally:

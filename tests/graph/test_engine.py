@@ -118,6 +118,24 @@ async def test_documents_are_kept_but_not_without_end(gateway: Gateway) -> None:
     assert "{ nothing }" not in kept
 
 
+async def test_a_new_document_that_many_ask_at_once_is_checked_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(SCHEMA, gateway.settings)
+    checked: list[str] = []
+    check = engine._check  # pyright: ignore[reportPrivateUsage]
+
+    def counted(text: str) -> object:
+        checked.append(text)
+        return check(text)
+
+    monkeypatch.setattr(engine, "_check", counted)
+    request = Request("{ products { nodes { name } } }")
+    answers = await asyncio.gather(*(engine.answer(request, Context(gateway.services, NOBODY)) for _ in range(50)))
+    assert not any(answer.refused for answer in answers)
+    assert len(checked) == 1
+
+
 async def test_who_asks_is_never_part_of_what_is_kept(gateway: Gateway, make: Make) -> None:
     user = await make.user()
     for viewer, expected in (

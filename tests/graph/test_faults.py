@@ -14,7 +14,7 @@ from tests.proxy import Proxy, proxied
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 0.7  # seconds
+LIMIT = 1.2  # seconds
 
 QUERY = """{
   users { nodes { email orders { totalCount nodes { status } } orderStats { orderCount } } }
