@@ -71,6 +71,19 @@ class Requests:
             _log(scope, status or CLOSED, perf_counter() - started)
 
 
+class Direct:
+    """The innermost middleware: one path that need not go through the router, which costs a tenth of a small answer."""
+
+    def __init__(self, app: ASGIApp, path: str, endpoint: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_here = scope["type"] == "http" and scope["path"] == self._path
+        await (self._endpoint if is_here else self._app)(scope, receive, send)
+
+
 def _log(scope: Scope, status: int, seconds: float) -> None:
     """The request's line. Neither the query string nor anything else of its text is in it."""
     quiet = scope["path"] in PROBES and status == 200

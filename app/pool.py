@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 import asyncpg
 
+from app.deadline import Deadline
 from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
 from app.settings import DatabaseName, Settings
 
@@ -48,38 +49,6 @@ class _LostError(UnreachableError):
 
 class BusyError(DatabaseUnavailableError):
     """All connections are in use, and none came free in time."""
-
-
-class _Deadline:
-    """Cancels the task that it is made in, so many seconds from then on, unless it is ended before.
-
-    ``asyncio.timeout`` does that too, and takes four times as long, which counts where there is one for each statement.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task(self._loop)
-        self._cancelling = self._task.cancelling() if self._task else 0
-        self._expired = False
-        self.at = self._loop.time() + seconds
-        self._timer = self._loop.call_at(self.at, self._expire, True)
-
-    def end(self) -> None:
-        """Nothing is to be cancelled any more."""
-        self._timer.cancel()
-
-    def passed(self) -> bool:
-        """Whether a cancellation that has come is this deadline's alone. It is taken back then."""
-        return self._expired and self._task is not None and self._task.uncancel() <= self._cancelling
-
-    def _expire(self, first: bool) -> None:
-        late = self._loop.time() - self.at
-        if first and late > _LATE:
-            # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
-            self._timer = self._loop.call_later(min(late, CLEAN_UP), self._expire, False)
-        elif self._task is not None:
-            self._expired = True
-            self._task.cancel()
 
 
 class Pool:
@@ -144,7 +113,7 @@ class Pool:
         while True:
             losses = self._losses
             connection = await self._connection(end)
-            deadline = _Deadline(limit if end is None else end - _now())
+            deadline = _deadline(limit if end is None else end - _now())
             try:
                 result = await work(connection)
             except asyncio.CancelledError:
@@ -177,7 +146,7 @@ class Pool:
         if not self._slots.locked():
             await self._slots.acquire()  # at once
             return
-        deadline = _Deadline(self._allowed(self._settings.pool_wait, end))
+        deadline = _deadline(self._allowed(self._settings.pool_wait, end))
         try:
             await self._slots.acquire()
         except asyncio.CancelledError:
@@ -195,7 +164,7 @@ class Pool:
             if not _is_closed(connection):
                 return connection
             self._spawn(self._release(connection))
-        deadline = _Deadline(self._allowed(self._settings.connect_timeout, end))
+        deadline = _deadline(self._allowed(self._settings.connect_timeout, end))
         try:
             return await self._pool.acquire()
         except BaseException as error:
@@ -306,6 +275,11 @@ class Pool:
         with suppress(Exception):
             await connection.close(timeout=CLEAN_UP)
         return await self._release(connection)
+
+
+def _deadline(seconds: float) -> Deadline:
+    # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
+    return Deadline(seconds, late=_LATE, most=CLEAN_UP)
 
 
 def _now() -> float:

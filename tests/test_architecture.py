@@ -92,6 +92,7 @@ LAYERS: tuple[str, ...] = (
     "app.viewer",
     "app.logs",
     "app.breaker",
+    "app.deadline",
     "app.pool",
     "app.database",
     "app.paging",

@@ -8,12 +8,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import cast
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app import logs
+from app.deadline import Deadline
 from app.errors import ErrorCode, UnauthenticatedError
 from app.graph.context import Context, Services
 from app.graph.engine import Answer, Engine, MutationOverGetError, Request
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 ALLOWED = "GET, HEAD, OPTIONS, POST"
 PUBLIC_SECONDS = 60
 """How long a public answer to a GET by hash may be kept by whoever passes it on."""
+LEFT_TO_CONNECTION = 65_536
+"""Bytes of an answer that are written at once, whether or not the client takes them: uvicorn's own limit."""
 BUSY = "The gateway has as many requests as it can take. Try again in a second."
 
 _STATUS = {  # of an operation that was not executed, under application/graphql-response+json; 400 for all others
@@ -104,7 +108,7 @@ class Endpoint:
         self._in_flight += 1
         try:
             answer = await self._engine.answer(request, context)
-            await _send_whole(_response(answer, request, media_type), scope, send)
+            await _send_whole(answer, request, media_type, send)
         except MutationOverGetError:
             raise RefusedError(
                 405, "A GET changes nothing: send a mutation by POST.", headers={"Allow": "POST"}
@@ -134,22 +138,26 @@ class Endpoint:
         too_large = RefusedError(413, f"The request has more than {most} bytes.", ErrorCode.LIMIT_EXCEEDED)
         if length is not None and length.isdecimal() and int(length) > most:
             raise too_large
+        deadline = Deadline(self._settings.body_timeout)
         body = bytearray()
         try:
-            async with asyncio.timeout(self._settings.body_timeout):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _GoneError
-                    body += message.get("body", b"")
-                    if len(body) > most:
-                        raise too_large
-                    if not message.get("more_body", False):
-                        return bytes(body)
-        except TimeoutError:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _GoneError
+                body += message.get("body", b"")
+                if len(body) > most:
+                    raise too_large
+                if not message.get("more_body", False):
+                    return bytes(body)
+        except asyncio.CancelledError:
+            if not deadline.passed():
+                raise
             # RFC 9110, section 15.5.9: the connection is of no more use.
             headers = {"Connection": "close"}
             raise RefusedError(408, "The request took too long to arrive.", ErrorCode.TIMEOUT, headers) from None
+        finally:
+            deadline.end()
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -159,7 +167,8 @@ def header(scope: Scope, name: bytes) -> str | None:
     return ", ".join(values) if values else None
 
 
-def _response(answer: Answer, request: Request, media_type: MediaType) -> Response:
+async def _send_whole(answer: Answer, request: Request, media_type: MediaType, send: Send) -> None:
+    """Send an answer, and wait until the client has taken what is too much to be left to the connection."""
     executor = None if answer.refused else "plan" if answer.is_compiled else "resolvers"
     logs.add(
         operation=(answer.operation_name or "")[: logs.LONGEST_VALUE] or None,
@@ -170,11 +179,28 @@ def _response(answer: Answer, request: Request, media_type: MediaType) -> Respon
     if answer.refused and media_type == GRAPHQL:
         status = next((_STATUS[code] for code in sorted(answer.codes) if code in _STATUS), 400)
     is_public = answer.cacheable and not request.may_mutate and is_by_hash(request)
-    headers = {"X-Executor": executor} if executor else {}
+    body = _encoded(_identified(answer.body))
+    headers = [*_headers(media_type, executor, is_public), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    # Uvicorn waits for the client before it writes, and not after the last piece: so there is an empty one.
+    much = len(body) > LEFT_TO_CONNECTION
+    await send({"type": "http.response.body", "body": body, "more_body": much})
+    if much:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@lru_cache
+def _headers(media_type: MediaType, executor: str | None, is_public: bool) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer but for its length. None is anybody else's, unless it is public."""
+    headers = {"Content-Type": f"{media_type}; charset=utf-8"}
+    if executor is not None:
+        headers["X-Executor"] = executor
     if is_public:
         # A cache must not give one viewer's answer to another, nor one origin's leave to another.
         headers |= {"Cache-Control": f"public, max-age={PUBLIC_SECONDS}", "Vary": "Accept, Authorization, Origin"}
-    return _json(answer.body, status, media_type, headers)
+    else:
+        headers |= {"Cache-Control": "private, no-store", "Vary": "Accept"}
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def refusal(
@@ -190,29 +216,20 @@ def refusal(
         log.debug("%s %s", status, message)
     logs.add(codes=[str(code)])
     error = {"message": message, "extensions": {"code": code, **extensions}}
-    return _json({"errors": [error]}, status, JSON if media_type == HTML else media_type, headers)
+    shown = JSON if media_type == HTML else media_type
+    defaults = {name.decode(): value.decode() for name, value in _headers(shown, None, False)}
+    return Response(_encoded(_identified({"errors": [error]})), status, {**defaults, **headers})
 
 
-async def _send_whole(response: Response, scope: Scope, send: Send) -> None:
-    """Send an answer, and wait until the client has taken what is too much to be left to the connection.
-
-    Uvicorn waits for that before it writes, and not after the last piece: so there is an empty one.
-    """
-    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def _identified(body: Mapping[str, object]) -> Mapping[str, object]:
+    """An answer, with the request's id where something went wrong."""
+    if "errors" not in body or (request_id := logs.request_id()) is None:
+        return body
+    extensions = cast("dict[str, object]", body.get("extensions", {}))
+    return {**body, "extensions": {**extensions, "requestId": request_id}}
 
 
-def _json(body: Mapping[str, object], status: int, media_type: MediaType, headers: Mapping[str, str]) -> Response:
-    """An answer, which is nobody else's and tells the request's id where something went wrong."""
-    if "errors" in body and (request_id := logs.request_id()) is not None:
-        extensions = cast("dict[str, object]", body.get("extensions", {}))
-        body = {**body, "extensions": {**extensions, "requestId": request_id}}
-    defaults = {"Cache-Control": "private, no-store", "Vary": "Accept", "Content-Type": f"{media_type}; charset=utf-8"}
-    return Response(_encoded(body), status, {**defaults, **headers})
-
-
-def _encoded(body: Mapping[str, object]) -> str:
+def _encoded(body: Mapping[str, object]) -> bytes:
     """The JSON of an answer, parts of which can be that already."""
     parts = (f'"{name}":{value if isinstance(value, Json) else _encode(value)}' for name, value in body.items())
-    return "{" + ",".join(parts) + "}"
+    return ("{" + ",".join(parts) + "}").encode()
