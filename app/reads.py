@@ -124,6 +124,8 @@ class Read:
     own: "Read | None" = None
     """The same of the viewer's own rows alone; None where all is public."""
     own_keys: str | None = None
+    rows: Rows | None = None
+    """The rows of one table that it finds, as they are; None where it works something out of them."""
 
     @property
     def equals(self) -> AnyColumn | None:
@@ -139,17 +141,17 @@ class Read:
 
 def one(rows: Rows, key: Match) -> Read:
     """At most one row for each key."""
-    return _read(Shape.ONE, rows, key, _matching(rows, key))
+    return _read(Shape.ONE, rows, key, _matching(rows, key), as_they_are=True)
 
 
 def many(rows: Rows, key: Match, order: Order) -> Read:
     """All rows for each key, in order."""
-    return _read(Shape.MANY, rows, key, _matching(rows, key), order)
+    return _read(Shape.MANY, rows, key, _matching(rows, key), order, as_they_are=True)
 
 
 def page(rows: Rows, key: Match | None, order: Order) -> Read:
     """A page of rows for each key; without a key, a page of all rows."""
-    return _read(Shape.PAGE, rows, key, _matching(rows, key), order)
+    return _read(Shape.PAGE, rows, key, _matching(rows, key), order, as_they_are=True)
 
 
 def spread_page(page: Read, over: Callable[[ColumnElement[Any]], FromClause]) -> Read:
@@ -225,8 +227,10 @@ def _matching(rows: Rows, key: Match | None) -> Body:
     return body
 
 
-def _read(shape: Shape, rows: Rows, keys: Keys | None, body: Body, order: Order = ()) -> Read:
-    read = Read(_database(rows.model), shape, keys, body, order)
+def _read(
+    shape: Shape, rows: Rows, keys: Keys | None, body: Body, order: Order = (), *, as_they_are: bool = False
+) -> Read:
+    read = Read(_database(rows.model), shape, keys, body, order, rows=rows if as_they_are else None)
     if rows.own is None:
         return read
     own = replace(read, body=partial(_own, body, rows.own))

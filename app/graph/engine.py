@@ -249,9 +249,10 @@ class Engine:
             for node in document.node.definitions
             if isinstance(node, FragmentDefinitionNode)
         }
-        largest_total = self._settings.largest_total
-        root = compiled(self._strawberry, self._schema, operation, fragments, values, largest_total)
-        return _keep(document.plans, key, root and Plan(root))
+        given = (self._strawberry, self._schema, operation, fragments, values, self._settings.largest_total)
+        root = compiled(*given)
+        apart = compiled(*given, joins=False) if root and root.has_joins else None
+        return _keep(document.plans, key, root and Plan(root, apart))
 
     async def _document(self, text: str) -> _Document:
         if (kept := self._kept.get(text)) is not None:

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -71,14 +71,20 @@ class Gateway:
     settings: Settings
     statements: list[tuple[DatabaseName, str]] = field(default_factory=list[tuple[DatabaseName, str]])
     viewer: Viewer = ADMIN
+    compiles: bool = True
 
     def __post_init__(self) -> None:
         self.services = Services(self.databases, self.settings, Identity(self.databases, self.settings))
-        self.engine = Engine(SCHEMA, self.settings)
+        self.engine = Engine(SCHEMA, self.settings, compiles=self.compiles)
 
     def limited(self, **limits: Any) -> "Gateway":
         """The same with other settings."""
-        return Gateway(self.databases, self.settings.model_copy(update=limits), self.statements, self.viewer)
+        return replace(self, settings=self.settings.model_copy(update=limits))
+
+    @property
+    def resolvers(self) -> "Gateway":
+        """The same without plans: no row comes beside another."""
+        return replace(self, compiles=False)
 
     async def execute(self, query: str, *, viewer: Viewer | None = None, **variables: Any) -> Result:
         self.statements.clear()

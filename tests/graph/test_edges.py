@@ -88,7 +88,7 @@ async def test_product_edges(gateway: Gateway, make: Make) -> None:
         },
         {"name": "Bare", "sku": None, "price": "1.00", "category": None, "images": [], "primaryImage": None},
     ]
-    assert gateway.counts == {"products": 4}
+    assert gateway.counts == {"products": 2}
 
 
 async def test_product_sales(gateway: Gateway, make: Make) -> None:
@@ -256,12 +256,13 @@ async def test_each_edge_takes_one_statement_for_many_parents(gateway: Gateway, 
         payments { order { uuid } amountRefunded refunds { payment { uuid } } }
       } }
     }"""
-    await grow(1)
-    await gateway.ask(query)
-    few = gateway.counts
-    await grow(7)
-    await gateway.ask(query)
-    assert gateway.counts == few == {"orders": 11, "users": 3, "products": 12, "payments": 4}
+    # A product's category and primary picture, and the category's parent, come beside the product in a plan.
+    for parents in (1, 7):
+        await grow(parents)
+        await gateway.resolvers.ask(query)
+        assert gateway.counts == {"orders": 11, "users": 3, "products": 12, "payments": 4}
+        await gateway.ask(query)
+        assert gateway.counts == {"orders": 11, "users": 3, "products": 9, "payments": 4}
 
 
 async def test_an_edge_without_keys_asks_nothing(gateway: Gateway, make: Make) -> None:
@@ -304,10 +305,41 @@ async def test_a_walk_up_takes_one_statement_a_level(gateway: Gateway, make: Mak
     for _ in range(9):
         parent = (await make.category(parent_id=parent))["id"]
     query = f"{{ categories(first: {number}) {{ nodes {{ parent {{ parent {{ parent {{ name }} }} }} }} }} }}"
-    await gateway.ask(query)
+    await gateway.resolvers.ask(query)
     assert gateway.counts["products"] <= 4
-    await gateway.ask(query.replace(f"first: {number}", "first: 9"))
+    await gateway.resolvers.ask(query.replace(f"first: {number}", "first: 9"))
     assert gateway.counts == {"products": 4}
+
+
+@pytest.mark.parametrize(("levels", "statements"), [(1, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
+async def test_no_more_than_four_rows_come_beside_another(
+    gateway: Gateway, make: Make, levels: int, statements: int
+) -> None:
+    parent = None
+    for number in range(12):
+        parent = (await make.category(parent_id=parent, name=str(number)))["id"]
+    above = "name " + "parent { name " * levels + "}" * levels
+    found = await gateway.ask(f"query($id: ID!) {{ category(id: $id) {{ {above} }} }}", id=str(parent))
+    expected: dict[str, Any] = {"name": str(11 - levels)}
+    for number in range(12 - levels, 12):
+        expected = {"name": str(number), "parent": expected}
+    assert found == {"category": expected}
+    assert gateway.counts == {"products": statements}
+
+
+async def test_a_search_has_rows_beside_its_own(gateway: Gateway, make: Make) -> None:
+    tea = await make.category(name="Tea")
+    await make.product(name="Assam", category_id=tea["id"])
+    await make.product(name="Assam pot", category_id=None)
+    found = await gateway.ask(
+        '{ products(search: "assam") { totalCount nodes { name category { name parent { name } } } } }'
+    )
+    assert sorted(node["name"] for node in found["products"]["nodes"]) == ["Assam", "Assam pot"]
+    assert {node["name"]: node["category"] for node in found["products"]["nodes"]} == {
+        "Assam": {"name": "Tea", "parent": None},
+        "Assam pot": None,
+    }
+    assert gateway.counts == {"products": 2}
 
 
 async def test_money_is_exact(gateway: Gateway, make: Make) -> None:

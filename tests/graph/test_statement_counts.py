@@ -1,4 +1,7 @@
-"""The number of statements is the query's: not that of its rows, nor of the parents of a level."""
+"""The number of statements is the query's: not that of its rows, nor of the parents of a level.
+
+To resolvers it is one for each edge. In a plan those of ``BESIDE`` come with the rows that lead to them.
+"""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,6 +28,12 @@ pytestmark = pytest.mark.anyio
 
 CORE = SCHEMA._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's own, to walk through
 LEVELS = 3
+BESIDE = {("Product", "category"), ("Product", "primaryImage"), ("Category", "parent")}
+"""The edges to one row of the same database that everybody may see."""
+WALKS = {"ancestors", "descendants"}
+"""The edges whose rows are worked out, so that nothing comes beside them."""
+Number = tuple[int, int]
+"""Of statements, by resolvers and by a plan."""
 
 
 def object_type(name: str) -> GraphQLObjectType:
@@ -58,26 +67,29 @@ def spellings(name: str, field: GraphQLField) -> list[str]:
     return [name, *(f"{name}({argument}: {str(not default).lower()})" for argument, default in flags.items())]
 
 
-def paths(type_: GraphQLObjectType, levels: int) -> Iterator[tuple[str, int]]:
-    """Selections below a type, each of one path down to a connection or an edge; and how many statements each adds."""
+def paths(type_: GraphQLObjectType, levels: int, *, walked: bool = False) -> Iterator[tuple[str, Number]]:
+    """Selections below a type, each of one path down to a connection or an edge; and how many statements each adds.
+    ``walked``: whether the rows of the type are those of a walk."""
     for name, field in type_.fields.items():
         if not isinstance(declaration_of(field), Edge | Connection):
             continue
         of = named(field)
+        beside = (type_.name, name) in BESIDE and not walked
         for spelling in spellings(name, field):
             if not isinstance(of, GraphQLObjectType):
-                yield spelling, 1
+                yield spelling, (1, 1)
             elif is_connection(field):
                 nodes = object_type(f"{of.name}".removesuffix("Connection"))
-                yield f"{spelling} {{ totalCount nodes {{ {leaf_of(nodes)} }} }}", 2
+                yield f"{spelling} {{ totalCount nodes {{ {leaf_of(nodes)} }} }}", (2, 2)
                 if levels > 1:
-                    for below, number in paths(nodes, levels - 1):
-                        yield f"{spelling} {{ nodes {{ {below} }} }}", number + 1
+                    for below, (resolvers, plan) in paths(nodes, levels - 1):
+                        yield f"{spelling} {{ nodes {{ {below} }} }}", (resolvers + 1, plan + 1)
             else:
-                yield f"{spelling} {{ {leaf_of(of)} }}", 1
+                own = 0 if beside else 1
+                yield f"{spelling} {{ {leaf_of(of)} }}", (1, own)
                 if levels > 1:
-                    for below, number in paths(of, levels - 1):
-                        yield f"{spelling} {{ {below} }}", number + 1
+                    for below, (resolvers, plan) in paths(of, levels - 1, walked=name in WALKS):
+                        yield f"{spelling} {{ {below} }}", (resolvers + 1, plan + own)
 
 
 async def fill(make: Make, size: int) -> None:
@@ -100,10 +112,10 @@ async def fill(make: Make, size: int) -> None:
 
 
 QUERIES = {
-    f"{name} {{ nodes {{ {below} }} }}": number + 1
+    f"{name} {{ nodes {{ {below} }} }}": (resolvers + 1, plan + 1)
     for name, field in object_type("Query").fields.items()
     if is_connection(field)
-    for below, number in paths(object_type(named(field).name.removesuffix("Connection")), LEVELS)
+    for below, (resolvers, plan) in paths(object_type(named(field).name.removesuffix("Connection")), LEVELS)
 }
 
 
@@ -139,10 +151,12 @@ def test_every_edge_and_connection_is_asked_of_every_type_that_has_it() -> None:
 
 async def test_the_number_does_not_depend_on_rows(gateway: Gateway, make: Make) -> None:
     """Of each query with one parent and with many; and it is one a level, and one for a total. None has an OFFSET."""
+    resolvers = gateway.resolvers
     for size in (1, 11):
         await fill(make, size)
-        for query, number in QUERIES.items():
-            result = await gateway.execute(f"{{ {query} }}")
-            assert result.errors == [], query
-            assert len(gateway.statements) == number, query
-            assert not any("OFFSET" in sql.upper() for _, sql in gateway.statements)
+        for query, numbers in QUERIES.items():
+            for executor, number in zip((resolvers, gateway), numbers, strict=True):
+                result = await executor.execute(f"{{ {query} }}")
+                assert result.errors == [], query
+                assert len(gateway.statements) == number, query
+                assert not any("OFFSET" in sql.upper() for _, sql in gateway.statements)

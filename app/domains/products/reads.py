@@ -168,7 +168,7 @@ def _found() -> Select[Any]:
 
 
 _BEST_FIRST = (Sort(_RANKED.c.rank, descending=True), *ascending(Product.id))
-products_found = Read("products", Shape.PAGE, None, _found, _BEST_FIRST)
+products_found = Read("products", Shape.PAGE, None, _found, _BEST_FIRST, rows=PRODUCTS)
 """Takes the parameter ``search``, the text."""
 
 

@@ -4,8 +4,10 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
+from functools import partial
 from typing import Any, TypeVar
 
 from graphql import (
@@ -38,6 +40,7 @@ from app.graph.plan.selection import (
     Asking,
     EdgeItem,
     Item,
+    JoinedItem,
     Leaf,
     Loading,
     NodesItem,
@@ -46,11 +49,17 @@ from app.graph.plan.selection import (
     Selection,
     Typename,
 )
+from app.graph.visibility import PUBLIC
+from app.joins import Join, beside, can_join, joined, key_column
 from app.paging import AnyColumn
 from app.reads import Columns, Read
 
+MOST_JOINS = 4
+"""Of one statement: what comes beside a row is sent with each, and the rest has statements of its own."""
+
 Grouped = dict[str, list[FieldDetails]]
 Arguments = Mapping[str, Any]
+Seen = Callable[[AnyColumn], AnyColumn]
 Asked = TypeVar("Asked")
 
 
@@ -61,17 +70,21 @@ def compiled(
     fragments: dict[str, FragmentDetails],
     variable_values: VariableValues,
     largest_total: int,
+    *,
+    joins: bool = True,
 ) -> Selection | None:
     """The plan of a valid operation, as a selection of the root; None where it is to be run by resolvers.
+
+    ``joins``: whether rows of the same database may come beside others, or each edge has its own statement.
 
     It is good for all values of the variables that no ``@skip`` and no ``@include`` depends on.
     """
     if operation.operation is not OperationType.QUERY or schema.query_type is None:
         return None
-    compiler = _Compiler(strawberry, schema, operation, fragments, variable_values, largest_total)
+    compiler = _Compiler(strawberry, schema, operation, fragments, variable_values, largest_total, joins)
     try:
         fields = collect_fields(schema, fragments, variable_values, schema.query_type, operation).grouped_field_set
-        return compiler.selection(schema.query_type, fields)
+        return compiler.selection(schema.query_type, fields, _Rows(joinable=()))
     except (DeclinedError, GraphQLError):  # the latter of a condition that is null
         return None
 
@@ -85,8 +98,10 @@ class _Field:
     parent: GraphQLObjectType
     definition: GraphQLField
     made_from: StrawberryField
-    number: int
-    """Which of the parent's fields that take a statement it is, if it is one."""
+    rows: "_Rows"
+    """The rows that it is a field of, or beside which."""
+    seen: Seen
+    """Where these have a column of the object that it is a field of."""
 
     @property
     def common(self) -> dict[str, Any]:
@@ -98,10 +113,36 @@ class _Field:
             "is_required": is_non_null_type(self.definition.type),
         }
 
-    @property
     def loading(self) -> dict[str, Any]:
-        """What every item that takes a statement is told."""
-        return {**self.common, "visible_to": self.made_from.metadata["visible_to"], "number": self.number}
+        """What every item that takes a statement is told; once for each."""
+        return {**self.common, "visible_to": self.made_from.metadata["visible_to"], "number": self.rows.next_number()}
+
+    def via(self, columns: Columns) -> Columns:
+        """The columns that it is found by."""
+        return tuple(map(self.seen, columns))
+
+
+@dataclass
+class _Rows:
+    """What one statement is to read, as it turns out."""
+
+    joinable: Sequence[Read]
+    """The reads that it can be of, if rows can come beside its own."""
+    equals: AnyColumn | None = None
+    of: type | None = None
+    """The class that the read model has for them; None for the root, which has none."""
+    columns: dict[str, AnyColumn] = dataclass_field(default_factory=dict[str, AnyColumn])
+    joins: dict[Join, None] = dataclass_field(default_factory=dict[Join, None])
+    loaded: int = 0
+
+    def next_number(self) -> int:
+        """Which of the items that take a statement the next one is."""
+        self.loaded += 1
+        return self.loaded - 1
+
+    def need(self, *columns: AnyColumn) -> None:
+        """Have these read."""
+        self.columns |= {str(column.key): column for column in columns}
 
 
 @dataclass(frozen=True)
@@ -112,20 +153,19 @@ class _Compiler:
     fragments: dict[str, FragmentDetails]
     variable_values: VariableValues
     largest_total: int
+    joins: bool
 
-    def selection(
-        self,
-        type_: GraphQLObjectType,
-        fields: Grouped,
-        *,
-        of: type | None = None,
-        width: int = 0,
-        equals: AnyColumn | None = None,
-    ) -> Selection:
-        """A selection of rows that the read model has as the class ``of``; without one, of the root."""
+    def selection(self, type_: GraphQLObjectType, fields: Grouped, rows: _Rows, width: int = 0) -> Selection:
+        """A selection of rows; ``width`` as it has it."""
+        items = self._items(type_, fields, rows, _as_it_is)
+        if rows.equals is not None:
+            rows.columns.pop(str(rows.equals.key), None)
+        elif rows.of is not None and not rows.columns:  # a row has a cell of its own
+            rows.need(columns_of(rows.of)[0])
+        return Selection(type_.name, items, width, rows.equals, tuple(rows.columns.values()), tuple(rows.joins))
+
+    def _items(self, type_: GraphQLObjectType, fields: Grouped, rows: _Rows, seen: Seen) -> tuple[Item, ...]:
         items: list[Item] = []
-        needed: dict[str, AnyColumn] = {}
-        number = 0
         for key, details in fields.items():
             name = details[0].node.name.value
             if name == "__typename":
@@ -136,37 +176,37 @@ class _Compiler:
             made_from = definition.extensions.get("strawberry-definition") if definition else None
             if definition is None or not isinstance(made_from, StrawberryField):
                 raise DeclinedError
-            item = self._item(_Field(key, details, type_, definition, made_from, number))
+            item = self._item(_Field(key, details, type_, definition, made_from, rows, seen))
             items.append(item)
-            if isinstance(item, Loading):
-                number += 1
-                needed |= {str(column.key): column for column in item.via}
-            elif isinstance(item, Leaf):
-                needed[str(item.column.key)] = item.column
-        if equals is not None:
-            needed.pop(str(equals.key), None)
-        elif of is not None and not needed:  # a row has a cell of its own
-            needed = {str(column.key): column for column in columns_of(of)[:1]}
-        return Selection(type_.name, tuple(items), width, equals, tuple(needed.values()))
+            match item:
+                case Loading():
+                    rows.need(*item.via)
+                case Leaf():
+                    rows.need(item.column)
+                case JoinedItem():
+                    rows.need(item.key_column)
+                case _:
+                    pass
+        return tuple(items)
 
     def _item(self, field: _Field) -> Item:
         match declared(field.made_from):
-            case Column() as declaration:
-                return column_leaf(field.common, field.definition.type, field.made_from, declaration)
+            case Column(column, is_id):
+                column = field.seen(column)
+                return column_leaf(field.common, field.definition.type, field.made_from, Column(column, is_id))
             case Edge() as declaration:
-                child = self._edge_child(field, declaration)
-                columns = child.columns
-                return self._edge(
-                    field, child, declaration.via, lambda given: (edge_ask(declaration, columns, given), None)
-                )
+                return self._joined(field, declaration) or self._edge(field, declaration)
             case Lookup() as declaration:
-                child = self._below(field, get_named_type(field.definition.type), 1)
-                columns, name = child.columns, type_of_rows(field.made_from).__name__
-                return self._edge(field, child, (), lambda given: lookup_ask(declaration, name, columns, given))
-            case Own() as declaration:
-                child = self._below(field, get_named_type(field.definition.type), 1)
-                ask = Ask(declaration.read, child.columns)
-                return self._edge(field, child, (), lambda _: (ask, None))
+                child = self._below(field, _Rows(tuple(declaration.by.values())))
+                by = {name: joined(read, child.joins) for name, read in declaration.by.items()}
+                name = type_of_rows(field.made_from).__name__
+                return self._edge_item(
+                    field, child, (), lambda given: lookup_ask(Lookup(by), name, child.columns, given)
+                )
+            case Own(read):
+                child = self._below(field, _Rows((read,)))
+                ask = Ask(joined(read, child.joins), child.columns)
+                return self._edge_item(field, child, (), lambda _: (ask, None))
             case Connection() as declaration:
                 return self._page(field, declaration)
             case Nodes() as declaration:
@@ -174,18 +214,50 @@ class _Compiler:
             case _:
                 raise DeclinedError
 
-    def _edge_child(self, field: _Field, declaration: Edge) -> Selection:
-        if declaration.take is None:
-            equals = declaration.read.equals if isinstance(declaration.read, Read) else None
-            return self._below(field, get_named_type(field.definition.type), 1, equals)
-        leaf = value_leaf(field.common, field.definition.type, declaration.take)
-        return Selection("", (), 1, None, (declaration.take,), value=leaf)
+    def _joined(self, field: _Field, declaration: Edge) -> JoinedItem | None:
+        """The item of an edge to a row that can come beside; None if it cannot."""
+        read, rows = declaration.read, field.rows
+        type_ = get_named_type(field.definition.type)
+        if (
+            not self.joins
+            or not rows.joinable
+            or not isinstance(read, Read)
+            or not isinstance(type_, GraphQLObjectType)
+            or not can_join(rows.joinable, read)
+            or field.made_from.metadata["visible_to"] is not PUBLIC
+        ):
+            return None
+        [via] = field.via(declaration.via)
+        known = next((join for join in rows.joins if join.via is via and join.other is read), None)
+        if known is None and len(rows.joins) == MOST_JOINS:
+            return None
+        join = known or Join(via, read, f"j{len(rows.joins)}_")
+        rows.joins[join] = None
+        items = self._items(type_, self._subfields(type_, field.details), rows, partial(beside, join))
+        return JoinedItem(**field.common, items=items, key_column=beside(join, key_column(read)))
 
-    def _edge(
+    def _edge(self, field: _Field, declaration: Edge) -> EdgeItem:
+        read = declaration.read
+        if declaration.take is not None:
+            leaf = value_leaf(field.common, field.definition.type, declaration.take)
+            child = Selection("", (), 1, None, (declaration.take,), value=leaf)
+        elif isinstance(read, Read):
+            child = self._below(field, _Rows((read,), read.equals))
+            declaration = replace(declaration, read=joined(read, child.joins))
+        else:
+            child = self._below(field, _Rows(()))
+        return self._edge_item(
+            field,
+            child,
+            field.via(declaration.via),
+            lambda given: (edge_ask(declaration, child.columns, given), None),
+        )
+
+    def _edge_item(
         self, field: _Field, child: Selection, via: Columns, ask: Callable[[Arguments], tuple[Ask, object]]
     ) -> EdgeItem:
         return EdgeItem(
-            **field.loading,
+            **field.loading(),
             via=via,
             children=(child,),
             asking=self._asking(field, ask),
@@ -194,22 +266,30 @@ class _Compiler:
 
     def _nodes(self, field: _Field, declaration: Nodes) -> NodesItem:
         children: list[Selection] = []
+        reads: dict[type, Read] = {}
         for of_type, read in declaration.reads.items():
             type_ = self.schema.type_map[of_type.__name__]
             if not isinstance(type_, GraphQLObjectType):
                 raise DeclinedError
-            children.append(
-                self.selection(type_, self._subfields(type_, field.details), of=of_type, width=1, equals=read.equals)
-            )
+            fields = self._subfields(type_, field.details)
+            children.append(self.selection(type_, fields, _Rows((read,), read.equals, of_type), 1))
+            reads[of_type] = joined(read, children[-1].joins)
         asking = self._asking(field, lambda given: node_ids(given, many=declaration.many))
-        return NodesItem(**field.loading, via=(), children=tuple(children), asking=asking, declaration=declaration)
+        return NodesItem(
+            **field.loading(),
+            via=(),
+            children=tuple(children),
+            asking=asking,
+            declaration=Nodes(reads, declaration.many),
+        )
 
-    def _below(self, field: _Field, type_: object, width: int, equals: AnyColumn | None = None) -> Selection:
+    def _below(self, field: _Field, rows: _Rows, width: int = 1) -> Selection:
+        """What is asked of the rows of an edge or of a page."""
+        type_ = get_named_type(field.definition.type)
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
-        return self.selection(
-            type_, self._subfields(type_, field.details), of=type_of_rows(field.made_from), width=width, equals=equals
-        )
+        rows.of = type_of_rows(field.made_from)
+        return self.selection(type_, self._subfields(type_, field.details), rows, width)
 
     def _subfields(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Grouped:
         return collect_subfields(
@@ -220,17 +300,23 @@ class _Compiler:
         type_ = get_named_type(field.definition.type)
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
+        # All places read the same rows, so that a row has the cells of all of them.
+        rows = _Rows(_reads_of(declaration), of=type_of_rows(field.made_from))
         found: list[Selection] = []
-        parts = tuple(self._parts(type_, field, 1 if declaration.via else 0, found))
+        parts = tuple(self._parts(type_, field, rows, found))
         names = {part.name for part in parts}
         with_cursors = any(inner.name in _CURSORS for part in parts for inner in part.parts)
-        # All places read the same rows, so that a row has the cells of all of them.
-        of_all = {str(column.key): column for child in found for column in child.columns}
-        columns = tuple(of_all.values()) or columns_of(type_of_rows(field.made_from))[:1]
+        if not rows.columns:
+            rows.need(columns_of(type_of_rows(field.made_from))[0])
+        columns, joins = tuple(rows.columns.values()), tuple(rows.joins)
+        declaration = _joined_page(declaration, joins)
         return PageItem(
-            **field.loading,
-            via=declaration.via,
-            children=tuple(replace(child, columns=columns, more=with_cursors) for child in found),
+            **field.loading(),
+            via=field.via(declaration.via),
+            children=tuple(
+                replace(child, width=1 if declaration.via else 0, columns=columns, joins=joins, more=with_cursors)
+                for child in found
+            ),
             asking=self._asking(
                 field,
                 lambda given: page_ask(declaration, columns, given, self.largest_total, with_cursors=with_cursors),
@@ -241,16 +327,20 @@ class _Compiler:
             type_names=(type_.name, type_.name.removesuffix("Connection") + "Edge"),
         )
 
-    def _parts(self, type_: GraphQLObjectType, field: _Field, width: int, found: list[Selection]) -> Iterable[PagePart]:
+    def _parts(
+        self, type_: GraphQLObjectType, field: _Field, rows: _Rows, found: list[Selection]
+    ) -> Iterable[PagePart]:
         for key, inner in self._subfields(type_, field.details).items():
             name = inner[0].node.name.value
             target = get_named_type(type_.fields[name].type) if name in type_.fields else None
-            below = replace(field, details=inner)
-            if name in ("nodes", "node"):
-                found.append(self._below(below, target, width))
+            if name in ("nodes", "node") and isinstance(target, GraphQLObjectType):
+                rows.loaded = 0  # each place has its own
+                found.append(
+                    Selection(target.name, self._items(target, self._subfields(target, inner), rows, _as_it_is))
+                )
                 yield PagePart(key, name, number=len(found) - 1)
             elif isinstance(target, GraphQLObjectType):
-                yield PagePart(key, name, tuple(self._parts(target, below, width, found)))
+                yield PagePart(key, name, tuple(self._parts(target, replace(field, details=inner), rows, found)))
             else:
                 yield PagePart(key, name)
 
@@ -266,6 +356,26 @@ class _Compiler:
             return ask(convert_arguments(values, field.made_from.arguments, converter.scalar_registry, config))
 
         return Asking(work_out, varies=any(map(_has_variable, node.arguments or ())))
+
+
+def _as_it_is(column: AnyColumn) -> AnyColumn:
+    return column
+
+
+def _reads_of(declaration: Connection) -> tuple[Read, ...]:
+    """All reads that a connection can be of, as its arguments have it."""
+    read = declaration.read
+    chosen = (read,) if isinstance(read, Read) else (read.yes, read.no)
+    return chosen if declaration.search is None else (*chosen, declaration.search)
+
+
+def _joined_page(declaration: Connection, joins: tuple[Join, ...]) -> Connection:
+    read, search = declaration.read, declaration.search
+    if isinstance(read, Read):
+        read = joined(read, joins)
+    else:
+        read = replace(read, yes=joined(read.yes, joins), no=joined(read.no, joins))
+    return replace(declaration, read=read, search=search and joined(search, joins))
 
 
 _CURSORS = ("startCursor", "endCursor", "cursor")

@@ -14,7 +14,7 @@ from app.errors import TooLargeError
 from app.graph.connection import Page
 from app.graph.context import MOST_ERRORS, too_many_errors
 from app.graph.plan.fetch import Batch, Loaded
-from app.graph.plan.selection import EdgeItem, Item, Leaf, Loading, NodesItem, PageItem, PagePart
+from app.graph.plan.selection import EdgeItem, Item, JoinedItem, Leaf, Loading, NodesItem, PageItem, PagePart
 from app.graph.visibility import ADMIN, check_visible
 from app.viewer import Viewer
 
@@ -33,15 +33,15 @@ class Completion:
     def data(self, batch: Batch) -> dict[str, Any] | None:
         """The answer of the root's batch."""
         try:
-            return self._object(batch, 0, None)
+            return self._row(batch, 0, None)
         except _NullError:
             return None
 
-    def _object(self, batch: Batch, at: int, path: Path | None) -> dict[str, Any]:
-        return {
-            item.key: self._field(item, batch, at, Path(path, item.key, item.type_name))
-            for item in batch.selection.items
-        }
+    def _object(self, batch: Batch, at: int, path: Path | None, items: tuple[Item, ...]) -> dict[str, Any]:
+        return {item.key: self._field(item, batch, at, Path(path, item.key, item.type_name)) for item in items}
+
+    def _row(self, batch: Batch, at: int, path: Path | None) -> dict[str, Any]:
+        return self._object(batch, at, path, batch.selection.items)
 
     def _field(self, item: Item, batch: Batch, at: int, path: Path) -> Any:
         try:
@@ -73,6 +73,9 @@ class Completion:
                     check_visible(ADMIN, self._viewer)
                 cell = batch.rows[at][batch.selection.place(item.column)]
                 return None if cell is None else item.value(cell)
+            case JoinedItem():
+                is_there = batch.rows[at][batch.selection.place(item.key_column)] is not None
+                return self._object(batch, at, path, item.items) if is_there else None
             case EdgeItem():
                 return self._edge(item, batch, at, path)
             case PageItem():
@@ -83,19 +86,21 @@ class Completion:
                 return item.type_name
 
     def _edge(self, item: EdgeItem, batch: Batch, at: int, path: Path) -> Any:
-        loaded = batch.loaded[item.number]
+        loaded, key = batch.loaded[item.number], _key(batch, item, at)
         if loaded.error is not None:
+            if loaded.was_asked and item.via and None in (key if len(item.via) > 1 else (key,)):
+                return [] if item.is_list else None  # for this row alone nobody would have asked
             raise loaded.error
         [child] = loaded.children
-        found = child.numbers.get(_key(batch, item, at), [])
+        found = child.numbers.get(key, [])
         if item.is_list:
-            return [self._object(child, number, path.add_key(place, None)) for place, number in enumerate(found)]
+            return [self._row(child, number, path.add_key(place, None)) for place, number in enumerate(found)]
         if not found:
             return None
         if (leaf := child.selection.value) is not None:
             cell = child.rows[found[0]][child.selection.place(leaf.column)]
             return None if cell is None else leaf.value(cell)
-        return self._object(child, found[0], path)
+        return self._row(child, found[0], path)
 
     def _nodes(self, item: NodesItem, batch: Batch, path: Path) -> Any:
         loaded = batch.loaded[item.number]
@@ -124,7 +129,7 @@ class Completion:
         child = loaded.children[list(item.declaration.reads).index(type_)]
         if uuid not in child.numbers:
             raise loaded.missing[type_]
-        return self._object(child, child.numbers[uuid][0], path)
+        return self._row(child, child.numbers[uuid][0], path)
 
     def _tell(self, error: GraphQLError) -> None:
         self.errors.append(error)
@@ -139,7 +144,7 @@ class Completion:
         page, start = loaded.pages[_key(batch, item, at)]
 
         def node(part: PagePart, number: int, below: Path) -> Any:
-            return self._object(loaded.children[part.number], start + number, below)
+            return self._row(loaded.children[part.number], start + number, below)
 
         def part_of(part: PagePart) -> Any:
             below = path.add_key(part.key, connection)

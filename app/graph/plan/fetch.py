@@ -14,7 +14,7 @@ from typing import Any, cast
 from graphql.execution.values import VariableValues
 
 from app.database import Row
-from app.errors import BadUserInputError, TooLargeError
+from app.errors import AppError, BadUserInputError, TooLargeError
 from app.graph.asks import PageAsk, missing_node, node_of
 from app.graph.connection import Page
 from app.graph.context import Ask, Context
@@ -25,6 +25,10 @@ from app.statements import answered
 
 ROOT: Any = ()
 """In place of the row that the root has not."""
+
+
+class JoinError(Exception):
+    """A statement failed that rows of several edges come with: which of them it was, only a statement each can tell."""
 
 
 @dataclass(eq=False)
@@ -51,6 +55,8 @@ class Loaded:
     """What an item loaded for all rows of a batch."""
 
     error: Exception | None = None
+    was_asked: bool = False
+    """Whether it was the statement that failed, and not what was to be asked."""
     key: Any = None
     """Where the item is not found by the row: the key that all rows have."""
     children: Sequence[Batch] = ()
@@ -91,15 +97,22 @@ class Fetching:
                     return await self._page(item, batch)
                 case _:
                     return await self._nodes(cast("NodesItem", item))
-        except TooLargeError:
+        except (TooLargeError, JoinError):
             raise
         except Exception as error:  # whatever it is, it is told at this place, as a resolver's would be
+            _look_for_joins(item.children, error)
             return Loaded(error)
 
     async def _edge(self, item: EdgeItem, batch: Batch) -> Loaded:
         ask, key = item.asking.of(self._variable_values)
         keys = _keys_of(item, batch) if item.via else [self._context.viewer.user if key is None else key]
-        rows, of_rows = await self._ask(ask, keys)
+        try:
+            rows, of_rows = await self._ask(ask, keys)
+        except TooLargeError:
+            raise
+        except Exception as error:
+            _look_for_joins(item.children, error)
+            return Loaded(error, was_asked=True)
         child = await self.batch(item.child, rows, of_rows)
         loaded = Loaded(key=keys[0] if not item.via else None, children=(child,))
         if item.is_list and rows:
@@ -150,6 +163,7 @@ class Fetching:
         except TooLargeError:
             raise
         except Exception as error:
+            _look_for_joins((child,), error)
             missing = error
         loaded.missing[type_] = missing
         return await self.batch(child, rows, of_rows)
@@ -161,6 +175,16 @@ class Fetching:
             return _NOTHING
         rows = await self._context.loaders.fetch(ask, wanted)
         return rows, answered(ask.read, wanted, rows)
+
+
+def _look_for_joins(children: Sequence[Selection], error: Exception) -> None:
+    """Whether a statement failed that reads more than the rows of its own edge.
+
+    Raises:
+        JoinError: it did, and not because its database does not answer.
+    """
+    if not isinstance(error, AppError) and any(child.joins for child in children):
+        raise JoinError from error
 
 
 _Answered = tuple[Sequence[Row], Sequence[Any]]

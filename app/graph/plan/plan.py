@@ -10,7 +10,7 @@ from graphql.execution.values import VariableValues
 from app.graph.context import Context, too_large
 from app.graph.plan.complete import Completion
 from app.graph.plan.encode import CarefulError, Encoder
-from app.graph.plan.fetch import ROOT, Batch, Fetching
+from app.graph.plan.fetch import ROOT, Batch, Fetching, JoinError
 from app.graph.plan.selection import NodesItem, Selection
 
 
@@ -23,8 +23,10 @@ class Json(str):
 class Plan:
     """An operation that asks for nothing but rows, edges and pages. Good for any viewer and any other variables."""
 
-    def __init__(self, root: Selection) -> None:
+    def __init__(self, root: Selection, apart: Selection | None = None) -> None:
+        """``apart``: the same with a statement for each edge, where ``root`` has joins."""
         self._root = root
+        self._apart = apart
         self._encoder = Encoder()
 
     async def run(self, context: Context, variable_values: VariableValues) -> tuple[object, list[GraphQLError]]:
@@ -34,7 +36,13 @@ class Plan:
             TooLargeError: more rows were read than ``max_cost``, or would be in the answer; or there are too many
                 errors.
         """
-        batch = await Fetching(context, variable_values).batch(self._root, [ROOT])
+        fetching = Fetching(context, variable_values)
+        try:
+            batch = await fetching.batch(self._root, [ROOT])
+        except JoinError:
+            if self._apart is None:
+                raise
+            batch = await fetching.batch(self._apart, [ROOT])
         most = context.services.settings.max_cost
         if _at_most(batch) > most and _objects(batch)[0] > most:
             raise too_large(most)
@@ -49,7 +57,7 @@ class Plan:
 
 def _at_most(batch: Batch) -> int:
     """No row's part of the answer has more objects than this: most answers need not be counted."""
-    most = 1
+    most = 1 + len(batch.selection.joined)
     for loaded in batch.loaded:
         most += loaded.most * sum(map(_at_most, loaded.children))
     return most
@@ -57,7 +65,8 @@ def _at_most(batch: Batch) -> int:
 
 def _objects(batch: Batch) -> list[int]:
     """How many objects each row's part of the answer has. A row that is read once can stand in it many times."""
-    counts = [1] * len(batch.rows)
+    beside = [batch.selection.place(item.key_column) for item in batch.selection.joined]
+    counts = [1 + sum(row[place] is not None for place in beside) for row in batch.rows]
     for item, loaded in zip(batch.selection.loaded, batch.loaded, strict=bool(batch.rows)):
         if loaded.error is not None:
             continue

@@ -5,7 +5,7 @@ fragments, type conditions, merging and ``@skip`` and ``@include``, is worked ou
 (GraphQL specification, section 6.3.2).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -19,6 +19,7 @@ from app.graph.asks import PageAsk
 from app.graph.context import Ask
 from app.graph.declarations import Nodes
 from app.graph.visibility import Visibility
+from app.joins import Join
 from app.paging import AnyColumn
 from app.reads import Columns
 
@@ -76,6 +77,15 @@ class Leaf(Item):
     code: str
     """The Python expression of the JSON of a cell ``a``. It raises where the cell is NULL, and where ``value`` does."""
     for_staff: bool
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedItem(Item):
+    """Another row, which comes beside this one: its columns are among those of the selection."""
+
+    items: tuple[Item, ...]
+    key_column: AnyColumn
+    """NULL where there is no such row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +159,8 @@ class Selection:
     """The column that this cell is of, if it is one of the row's own."""
     columns: Columns = ()
     """What is read of each row: what the items show and are found by."""
+    joins: tuple[Join, ...] = ()
+    """The rows that come beside each of these."""
     more: bool = False
     """Whether rows have further cells behind these, as cursors need them."""
     value: Leaf | None = None
@@ -156,15 +168,25 @@ class Selection:
 
     @cached_property
     def loaded(self) -> tuple[Loading, ...]:
-        """The items that take statements of their own."""
-        return tuple(item for item in self.items if isinstance(item, Loading))
+        """The items that take statements of their own, also those of the rows beside."""
+        return tuple(item for item in self._all if isinstance(item, Loading))
+
+    @cached_property
+    def joined(self) -> tuple[JoinedItem, ...]:
+        """The rows beside."""
+        return tuple(item for item in self._all if isinstance(item, JoinedItem))
 
     @cached_property
     def has_staff_cells(self) -> bool:
         """Whether there is a cell for staff alone in it, or anywhere below."""
         below = (child for item in self.loaded for child in item.children)
-        cells = (item.for_staff for item in self.items if isinstance(item, Leaf))
+        cells = (item.for_staff for item in self._all if isinstance(item, Leaf))
         return any(cells) or any(child.has_staff_cells for child in below)
+
+    @cached_property
+    def has_joins(self) -> bool:
+        """Whether rows come beside others in it, or anywhere below."""
+        return bool(self.joins) or any(child.has_joins for item in self.loaded for child in item.children)
 
     @cached_property
     def keys(self) -> tuple[Callable[[Row], Any] | None, ...]:
@@ -173,8 +195,19 @@ class Selection:
             itemgetter(*(self.place(column) for column in item.via)) if item.via else None for item in self.loaded
         )
 
+    @cached_property
+    def _all(self) -> tuple[Item, ...]:
+        return tuple(_with_those_beside(self.items))
+
     def place(self, column: AnyColumn) -> int:
         """Where a row has the cell of a column."""
         if self.equals is not None and str(column.key) == str(self.equals.key):
             return 0
         return self.width + [str(each.key) for each in self.columns].index(str(column.key))
+
+
+def _with_those_beside(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        if isinstance(item, JoinedItem):
+            yield from _with_those_beside(item.items)

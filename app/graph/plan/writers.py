@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from app.graph.connection import Page
-from app.graph.plan.selection import EdgeItem, Item, Leaf, Loading, PageItem, PagePart, Selection, Typename
+from app.graph.plan.selection import EdgeItem, Item, JoinedItem, Leaf, Loading, PageItem, PagePart, Selection, Typename
+from app.paging import AnyColumn
 
 WriteRows = Callable[..., list[str]]
 """From all rows of a selection, and for each of its loaded items the texts by key and the key that all rows have."""
@@ -18,45 +19,65 @@ WritePage = Callable[[Page, int, list[list[str]]], str]
 
 def rows_writer(selection: Selection) -> WriteRows:
     """The function that writes each row of a selection. It raises where a value is not as its type has it."""
-    names: dict[str, Any] = {"n": "null", "q": '"', "b64": b2a_base64}
     cells = [f"a{number}" for number in range(selection.width + len(selection.columns))]
-    if selection.value is not None:
-        body = _piece(selection, selection.value, 0, names)
-    else:
-        pieces = (
-            f'"{item.key}":{_piece(selection, item, number, names)}' for number, item in enumerate(selection.items)
-        )
-        body = "{{" + ",".join(pieces) + "}}"
+    texts = [name for item in selection.loaded for name in (f"t{item.number}", f"k{item.number}")]
+    pieces = _Pieces(selection, ", ".join([*cells, *texts]))
+    body = pieces.of(selection.value, 0) if selection.value is not None else pieces.object(selection.items)
     row = ", ".join([*cells, *(["*_"] if selection.more else [])])
-    given = "".join(f", t{item.number}, k{item.number}" for item in selection.loaded)
-    return _function(f"rows{given}", f"[f'{body}' for {f'({row},)' if cells else '_'} in rows]", names)
+    given = "".join(f", {name}" for name in texts)
+    return _function(f"rows{given}", f"[f'{body}' for {f'({row},)' if cells else '_'} in rows]", pieces.names)
 
 
-def _piece(selection: Selection, item: Item, number: int, names: dict[str, Any]) -> str:
-    match item:
-        case Typename():
-            return f'"{item.type_name}"'
-        case Leaf():
-            cell = f"a{selection.place(item.column)}"
-            names[f"w{number}"] = item.text
-            written = item.code.format(a=cell, w=f"w{number}")
-            return f"{{{written}}}" if item.is_required else f"{{n if {cell} is None else {written}}}"
-        case EdgeItem(is_list=True):
-            return f'[{{t{item.number}.get({_key(selection, item)}, "")}}]'
-        case EdgeItem(is_required=False):
-            return f"{{t{item.number}.get({_key(selection, item)}, n)}}"
-        case Loading():
-            return f"{{t{item.number}[{_key(selection, item)}]}}"
-        case _:
-            raise TypeError(item)
+class _Pieces:
+    """The pieces of the f-string that writes a row. ``given``: the names of all that a row's text is made of."""
 
+    def __init__(self, selection: Selection, given: str) -> None:
+        self.names: dict[str, Any] = {"n": "null", "q": '"', "b64": b2a_base64}
+        self._selection = selection
+        self._given = given
 
-def _key(selection: Selection, item: Loading) -> str:
-    """The expression of the key that a row's item is found by."""
-    cells = [f"a{selection.place(column)}" for column in item.via]
-    if not cells:
-        return f"k{item.number}"
-    return cells[0] if len(cells) == 1 else f"({', '.join(cells)})"
+    def object(self, items: tuple[Item, ...]) -> str:
+        """That of an object."""
+        base = len(self.names)  # so that no name is taken twice
+        pieces = (f'"{item.key}":{self.of(item, base + number)}' for number, item in enumerate(items))
+        return "{{" + ",".join(pieces) + "}}"
+
+    def of(self, item: Item, number: int) -> str:
+        """That of a field."""
+        match item:
+            case Typename():
+                return f'"{item.type_name}"'
+            case Leaf():
+                cell = self._cell(item.column)
+                self.names[f"w{number}"] = item.text
+                written = item.code.format(a=cell, w=f"w{number}")
+                return f"{{{written}}}" if item.is_required else f"{{n if {cell} is None else {written}}}"
+            case JoinedItem():
+                # A function of its own: in this version of Python an f-string cannot stand in one with its own quotes.
+                self.names[f"o{number}"] = None
+                text = "f'" + self.object(item.items) + "'"
+                self.names[f"o{number}"] = _function(self._given, text, self.names)
+                cell = self._cell(item.key_column)
+                written = f"o{number}({self._given})"
+                return f"{{{written}}}" if item.is_required else f"{{n if {cell} is None else {written}}}"
+            case EdgeItem(is_list=True):
+                return f'[{{t{item.number}.get({self._key(item)}, "")}}]'
+            case EdgeItem(is_required=False):
+                return f"{{t{item.number}.get({self._key(item)}, n)}}"
+            case Loading():
+                return f"{{t{item.number}[{self._key(item)}]}}"
+            case _:
+                raise TypeError(item)
+
+    def _cell(self, column: AnyColumn) -> str:
+        return f"a{self._selection.place(column)}"
+
+    def _key(self, item: Loading) -> str:
+        """The expression of the key that a row's item is found by."""
+        cells = [self._cell(column) for column in item.via]
+        if not cells:
+            return f"k{item.number}"
+        return cells[0] if len(cells) == 1 else f"({', '.join(cells)})"
 
 
 def page_writer(item: PageItem) -> WritePage:
