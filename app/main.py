@@ -1,7 +1,8 @@
 """The gateway as an ASGI application: what lives as long as the process, the routes, and what goes around them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -14,6 +15,8 @@ from starlette.routing import Route
 
 from app.database import Databases
 from app.demo_token import issue_token
+from app.domains import revisions
+from app.domains.revisions import Revision
 from app.errors import ErrorCode
 from app.graph.context import Services, count_statement
 from app.graph.engine import Engine
@@ -21,8 +24,8 @@ from app.graph.http import Endpoint, refusal
 from app.graph.page import build_page
 from app.graph.schema import build_schema
 from app.identity.sessions import Identity
-from app.middleware import Draining, Requests
-from app.settings import Settings
+from app.middleware import Direct, Draining, Requests
+from app.settings import DatabaseName, Settings
 
 
 def create_app(settings: Settings, *, draining: Draining | None = None, demo: bool = False) -> Starlette:
@@ -35,6 +38,7 @@ def create_app(settings: Settings, *, draining: Draining | None = None, demo: bo
     """
     draining = draining or Draining()
     schema = build_schema()
+    histories = revisions.histories() if settings.ready_at_heads else {}
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
@@ -47,19 +51,13 @@ def create_app(settings: Settings, *, draining: Draining | None = None, demo: bo
         return PlainTextResponse(schema.as_str() + "\n")
 
     async def readyz(request: Request) -> Response:
-        """Whether requests should come here: as long as any database answers, there are right answers to give."""
         if draining.begun:
             return JSONResponse({"status": "draining"}, 503, headers=_UNCACHED)
-        answering = await _services(request).databases.answering()
-        return JSONResponse(
-            {"databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}},
-            200 if any(answering.values()) else 503,
-            headers=_UNCACHED,
-        )
+        return await _ready(_services(request).databases, histories)
 
     page = build_page(demo=demo) if settings.graphiql else None
+    endpoint = Endpoint(Engine(schema, settings), settings, page)
     routes = [
-        Route("/graphql", Endpoint(Engine(schema, settings), settings, page)),
         Route("/", _root),
         Route("/schema.graphql", printed),
         Route("/healthz", _healthz),
@@ -70,7 +68,7 @@ def create_app(settings: Settings, *, draining: Draining | None = None, demo: bo
     app = Starlette(
         lifespan=lifespan,
         routes=routes,
-        middleware=[Middleware(Requests, draining), *_cors(settings)],
+        middleware=[Middleware(Requests, draining), *_cors(settings), Middleware(Direct, "/graphql", endpoint)],
         exception_handlers={HTTPException: _refuse},
     )
     app.router.redirect_slashes = False  # its redirect trusts the Host header
@@ -125,6 +123,21 @@ async def _refuse(_request: Request, error: Exception) -> Response:
 
 async def _root(_request: Request) -> Response:
     return RedirectResponse("/graphql")
+
+
+async def _ready(databases: Databases, histories: Mapping[DatabaseName, list[Revision]]) -> Response:
+    """Whether requests should come here: as long as any database answers, there are right answers to give.
+
+    But not before those that answer and have a history here hold all the tables that this version reads.
+    """
+    answering = await databases.answering()
+    body: dict[str, object] = {
+        "databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}
+    }
+    behind = await revisions.behind(databases, {name: histories[name] for name in histories if answering[name]})
+    if behind:
+        body["behind"] = {name: asdict(of_name) for name, of_name in behind.items()}
+    return JSONResponse(body, 200 if any(answering.values()) and not behind else 503, headers=_UNCACHED)
 
 
 async def _healthz(_request: Request) -> Response:

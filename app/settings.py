@@ -160,6 +160,7 @@ class Settings(BaseSettings):
     graphiql: bool = True
     introspection: bool = True
     largest_total: Count = 10_000
+    ready_at_heads: bool = False
 
     # HTTP
     cors_origins: Origins = ()

@@ -5,6 +5,7 @@ from alembic import op
 ${imports if imports else ""}
 revision = ${repr(up_revision).replace("'", '"')}
 down_revision = ${repr(down_revision).replace("'", '"')}
+created = "${create_date.date()}"
 
 
 def upgrade() -> None:

@@ -1,7 +1,7 @@
 """``storegraph``: the command line, thin. Each command reads its arguments, calls one operation and prints the result.
 
 Tables and ``--json`` go to standard output, progress and errors to standard error. Exit codes: 0 done; 1 done, and
-something was found wrong (``db check``); 2 not done.
+something was found wrong (``db check``, ``db audit``, ``partitions check``); 2 not done.
 """
 
 import logging
@@ -9,6 +9,8 @@ import sys
 
 import typer
 
+from app.cli.audit import audit
+from app.cli.backup import backup
 from app.cli.db import db
 from app.cli.gateway import gateway
 from app.cli.partitions import partitions
@@ -19,8 +21,10 @@ from app.settings import SettingsError
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Four databases, one GraphQL gateway.")
 app.add_typer(gateway)
 app.add_typer(db, name="db")
+db.command()(audit)
 app.add_typer(schema, name="schema")
 app.add_typer(partitions, name="partitions")
+app.add_typer(backup, name="backup")
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,16 @@ from app.settings import DATABASE_NAMES, DatabaseName, load_settings
 
 if TYPE_CHECKING:
     from app.operations.contents import Summary
-    from app.operations.migrations import Moved
+    from app.operations.migrations_all import Standings
 
 db = typer.Typer(no_args_is_help=True, help="The four databases: make, migrate, fill and check them.")
+
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Where another migration runs, say so and end.")]
+LockTimeout = Annotated[
+    float,
+    typer.Option(min=0.01, max=3600, help="Seconds to wait for a lock, which is as long as others queue behind it."),
+]
+LockAttempts = Annotated[int, typer.Option(min=1, max=1000, help="How often to try, with growing pauses between.")]
 
 
 @db.command()
@@ -33,31 +40,97 @@ def create(database: OneDatabase = None) -> None:
 
 
 @db.command()
-def upgrade(database: OneDatabase = None, as_json: Json = False) -> None:
-    """Bring the databases to their newest revision, and make the orders' partitions of this year and the next."""
-    from app.operations import migrations
+def plan(database: OneDatabase = None, as_json: Json = False) -> None:
+    """Show what an upgrade would do: the SQL of what is pending, the locks it takes, and what is dangerous about it.
 
+    Exit code 1 where something is, unless its migration accepts it: accepts = {"rule": "why"}. It changes nothing.
+    """
+    from app.cli.migrate_plan import print_plan
+    from app.operations import plan_squawk
+    from app.operations.plan import plan
+
+    squawk = plan_squawk.find()
+    if squawk is None:
+        progress.print(plan_squawk.MISSING, style="bold yellow")
+    plans = asyncio.run(plan(load_settings(), _names(database), squawk))
+    if as_json:
+        print(json.dumps({name: asdict(planned) | {"flagged": planned.flagged} for name, planned in plans.items()}))
+    else:
+        print_plan(plans, output)
+    _stop_if_troubled(planned.problem for planned in plans.values())
+    if any(planned.flagged for planned in plans.values()):
+        raise typer.Exit(1)
+
+
+@db.command()
+def upgrade(
+    database: OneDatabase = None,
+    no_wait: NoWait = False,
+    lock_timeout: LockTimeout = 0.5,
+    lock_attempts: LockAttempts = 10,
+    as_json: Json = False,
+) -> None:
+    """Bring the databases to their newest revision, and make the orders' partitions of this year and the next.
+
+    It stops at the first failure, and says where each database stands; run again, it goes on from there.
+    """
+    from app.operations import migrations_all
+    from app.operations.migrations_wait import Patience
+
+    patience = Patience(not no_wait, lock_timeout, lock_attempts)
     today = datetime.now(UTC).date()
-    _print_moved(each(database, lambda name, url: migrations.upgrade(name, url, today)), as_json)
+    _print_standings(
+        asyncio.run(migrations_all.upgrade(load_settings(), _names(database), today, patience, _say)), as_json
+    )
 
 
 @db.command(context_settings={"ignore_unknown_options": True})  # or -1 would be an option
 def downgrade(
     revision: Annotated[str, typer.Argument(help="A revision's number, -1 for one step, base for no tables at all.")],
     database: OneDatabase = None,
+    no_wait: NoWait = False,
+    lock_timeout: LockTimeout = 0.5,
+    lock_attempts: LockAttempts = 10,
     as_json: Json = False,
 ) -> None:
     """Take the databases back to an older revision. What newer ones added is lost, with the data in it.
 
     Asks first when a person types it; a script is taken at its word.
     """
-    from app.operations import migrations
+    from app.operations import migrations_all
+    from app.operations.migrations_wait import Patience
 
     if sys.stdin.isatty():
         which = f"the {database} database" if database else "all four databases"
         typer.confirm(f"Take {which} back to {revision}, and lose what was added since?", abort=True, err=True)
 
-    _print_moved(each(database, lambda name, url: migrations.downgrade(name, url, revision)), as_json)
+    patience = Patience(not no_wait, lock_timeout, lock_attempts)
+    _print_standings(
+        asyncio.run(migrations_all.downgrade(load_settings(), _names(database), revision, patience, _say)), as_json
+    )
+
+
+@db.command()
+def history(database: OneDatabase = None, as_json: Json = False) -> None:
+    """List every revision of each database, oldest first: when it was written, what it does, whether it is applied."""
+    from app.operations import migrations
+
+    results = each(database, migrations.history)
+    if as_json:
+        print_json(results)
+    else:
+        table = Table("database", "revision", "written", "applied", "what it does")
+        for name, found in results.items():
+            for entry in [] if isinstance(found, OperationError) else found.revisions:
+                applied = {None: "?", True: "yes", False: "no"}[entry.applied]
+                needs = "".join(f" (requires {other} {number})" for other, number in entry.requires.items())
+                table.add_row(
+                    *(name, entry.revision, entry.created or "-"),
+                    *(f"{applied}, current" if entry.current else applied, entry.message + needs),
+                )
+            table.add_section()
+        output.print(table)
+    _stop_if_troubled(found.problem for found in results.values() if not isinstance(found, OperationError))
 
 
 @db.command("revision")
@@ -96,16 +169,15 @@ def status(database: OneDatabase = None, as_json: Json = False) -> None:
                 ", ".join(at.pending) or "-",
             ),
         )
-    problems = [at.problem for at in results.values() if not isinstance(at, OperationError) and at.problem]
-    if problems:
-        raise OperationError("\n".join(problems))
+    _stop_if_troubled(at.problem for at in results.values() if not isinstance(at, OperationError))
 
 
 @db.command()
 def check(database: OneDatabase = None, as_json: Json = False) -> None:
     """Say whether databases, migrations and models agree; exit code 1 where they do not.
 
-    Compares columns, constraints, indexes, triggers, functions and views, and looks at the partitions.
+    Compares columns, constraints, indexes, triggers, functions, views, policies and rules, finds indexes that are not
+    valid and triggers that are off, and looks at the partitions.
     """
     from app.operations.check import check
 
@@ -176,12 +248,31 @@ def refresh_stats(as_json: Json = False) -> None:
         )
 
 
-def _print_moved(results: "Mapping[DatabaseName, Moved | OperationError]", as_json: bool) -> None:
+def _names(database: DatabaseName | None) -> tuple[DatabaseName, ...]:
+    return (database,) if database else DATABASE_NAMES
+
+
+def _say(line: str) -> None:
+    progress.print(line, markup=False, highlight=False)
+
+
+def _print_standings(standings: "Standings", as_json: bool) -> None:
     if as_json:
-        print_json(results)
-        return
-    columns = ("before", "after", "partitions made")
-    print_table(results, columns, lambda to: (to.before or "-", to.after or "-", str(len(to.partitions))))
+        print(json.dumps({name: asdict(standing) for name, standing in standings.items()}))
+    else:
+        table = Table("database", "before", "after", "head", "migrations", "partitions made", "outcome")
+        for name, at in standings.items():
+            now = at.after or ("?" if at.problem else "-")
+            then = at.before or ("?" if at.problem else "-")
+            table.add_row(name, then, now, at.head, str(len(at.applied)), str(len(at.partitions)), at.outcome)
+        output.print(table)
+    _stop_if_troubled(standing.problem for standing in standings.values())
+
+
+def _stop_if_troubled(problems: Iterable[str | None]) -> None:
+    told = [problem for problem in problems if problem]
+    if told:
+        raise OperationError("\n".join(told))
 
 
 def _print_summary(summary: "Summary", as_json: bool) -> None:

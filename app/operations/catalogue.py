@@ -1,9 +1,11 @@
 """What a schema holds, as PostgreSQL describes it: the tables of a database, and those that its models declare.
 
 Every expression is printed by the server, so that two schemas with the same objects read alike, however the objects
-were written. Left out are partitions and what they inherit, objects of extensions, and Alembic's own table.
+were written. Left out are partitions and what they inherit, but not what one has of its own; objects of extensions,
+owners and rights; and Alembic's own table.
 """
 
+import re
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -20,6 +22,10 @@ relation AS (
     WHERE relnamespace = quote_ident(current_schema())::regnamespace
         AND NOT relispartition AND relname <> 'alembic_version'
         AND ('pg_class'::regclass, oid) NOT IN (TABLE extension_object)
+),
+partition AS (
+    SELECT * FROM pg_class
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relispartition AND relkind IN ('r', 'p', 'f')
 )
 SELECT
     CASE relkind WHEN 'm' THEN 'materialized view' WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END kind,
@@ -27,7 +33,9 @@ SELECT
     concat_ws(' ',
         CASE WHEN relpersistence = 'u' THEN 'UNLOGGED' END,
         CASE WHEN relkind = 'p' THEN 'PARTITION BY ' || pg_get_partkeydef(oid) END,
+        CASE WHEN relforcerowsecurity THEN 'FORCE' END,
         CASE WHEN relrowsecurity THEN 'ROW LEVEL SECURITY' END,
+        CASE WHEN relkind IN ('v', 'm') THEN 'WITH (' || array_to_string(reloptions, ', ') || ')' END,
         CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid, true) END,
         CASE WHEN NOT relispopulated THEN 'WITH NO DATA' END) AS definition
 FROM relation WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
@@ -43,15 +51,38 @@ FROM relation JOIN pg_attribute ON attrelid = relation.oid JOIN pg_type ON pg_ty
 WHERE relkind IN ('r', 'p', 'f') AND attnum > 0 AND NOT attisdropped
 UNION ALL  -- not those for NOT NULL ('n', from PostgreSQL 18 on), which the column shows, nor a trigger's ('t')
 SELECT 'constraint', relname, conname, pg_get_constraintdef(pg_constraint.oid, true)
-FROM relation JOIN pg_constraint ON conrelid = relation.oid WHERE conparentid = 0 AND contype NOT IN ('n', 't')
+FROM (SELECT * FROM relation UNION ALL SELECT * FROM partition) AS r JOIN pg_constraint ON conrelid = r.oid
+WHERE conparentid = 0 AND contype NOT IN ('n', 't') AND (NOT relispartition OR coninhcount = 0)
 UNION ALL
-SELECT 'index', relation.relname, i.relname,
-    pg_get_indexdef(indexrelid, 0, true) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END
-FROM relation JOIN pg_index ON indrelid = relation.oid JOIN pg_class i ON i.oid = indexrelid
+SELECT 'index', r.relname, i.relname, pg_get_indexdef(indexrelid, 0, true)
+FROM (SELECT * FROM relation UNION ALL SELECT * FROM partition) AS r
+    JOIN pg_index ON indrelid = r.oid JOIN pg_class i ON i.oid = indexrelid
 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))
+    AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = indexrelid)
 UNION ALL
-SELECT 'trigger', relname, tgname, pg_get_triggerdef(pg_trigger.oid, true)
-FROM relation JOIN pg_trigger ON tgrelid = relation.oid WHERE NOT tgisinternal AND tgparentid = 0
+SELECT 'trigger', relname, tgname,
+    pg_get_triggerdef(t.oid, true) || CASE tgenabled WHEN 'A' THEN ' ENABLE ALWAYS' ELSE '' END
+FROM (SELECT * FROM relation UNION ALL SELECT * FROM partition) AS r JOIN pg_trigger t ON tgrelid = r.oid
+WHERE NOT tgisinternal AND tgparentid = 0
+UNION ALL
+SELECT 'rule', relname, rulename,
+    pg_get_ruledef(w.oid, true) || CASE ev_enabled WHEN 'O' THEN '' WHEN 'A' THEN ' ENABLE ALWAYS' ELSE ' DISABLED' END
+FROM (SELECT * FROM relation UNION ALL SELECT * FROM partition) AS r JOIN pg_rewrite w ON ev_class = r.oid
+WHERE rulename <> '_RETURN'
+UNION ALL
+SELECT 'policy', relname, polname,
+    concat_ws(' ', CASE WHEN NOT polpermissive THEN 'AS RESTRICTIVE' END,
+        'FOR ' || CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
+            WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+        'TO ' || (SELECT string_agg(CASE of WHEN 0 THEN 'PUBLIC' ELSE of::regrole::text END, ', ' ORDER BY of)
+            FROM unnest(polroles) AS of),
+        'USING (' || pg_get_expr(polqual, polrelid, true) || ')',
+        'WITH CHECK (' || pg_get_expr(polwithcheck, polrelid, true) || ')')
+FROM (SELECT * FROM relation UNION ALL SELECT * FROM partition) AS r JOIN pg_policy ON polrelid = r.oid
+UNION ALL
+SELECT 'statistics', relname, stxname, replace(pg_get_statisticsobjdef(s.oid),
+    quote_ident(current_schema()) || '.' || quote_ident(stxname), stxname)
+FROM relation JOIN pg_statistic_ext s ON stxrelid = relation.oid
 UNION ALL  -- also of a partition alone, or of a foreign key, whose name says more than those of its triggers
 SELECT DISTINCT 'disabled trigger', relname, coalesce(conname, tgname), ''
 FROM pg_class JOIN pg_trigger t ON tgrelid = pg_class.oid LEFT JOIN pg_constraint ON pg_constraint.oid = tgconstraint
@@ -64,11 +95,25 @@ FROM pg_proc
 WHERE pronamespace = quote_ident(current_schema())::regnamespace AND prokind IN ('f', 'p')
     AND ('pg_proc'::regclass, oid) NOT IN (TABLE extension_object)
 UNION ALL
-SELECT CASE typtype WHEN 'd' THEN 'domain' ELSE 'enum' END, '', typname, ''
+SELECT 'aggregate', '', format('%s(%s)', proname, pg_get_function_identity_arguments(oid)), ''
+FROM pg_proc
+WHERE pronamespace = quote_ident(current_schema())::regnamespace AND prokind IN ('a', 'w')
+    AND ('pg_proc'::regclass, oid) NOT IN (TABLE extension_object)
+UNION ALL
+SELECT CASE typtype WHEN 'd' THEN 'domain' ELSE 'enum' END, '', typname,
+    concat_ws(' ', CASE typtype WHEN 'd' THEN format_type(typbasetype, typtypmod) END,
+        CASE WHEN typnotnull THEN 'NOT NULL' END, 'DEFAULT ' || typdefault,
+        (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) FROM pg_enum
+            WHERE enumtypid = pg_type.oid),
+        (SELECT string_agg(pg_get_constraintdef(oid, true), ' ' ORDER BY conname) FROM pg_constraint
+            WHERE contypid = pg_type.oid AND contype = 'c'))
 FROM pg_type
 WHERE typnamespace = quote_ident(current_schema())::regnamespace AND typtype IN ('d', 'e')
     AND ('pg_type'::regclass, oid) NOT IN (TABLE extension_object)
 """
+
+
+_TEXTS = re.compile(r"""ARRAY\[((?:'(?:[^']|'')*'::character varying(?:, )?)+)\]::text\[\]""")
 
 
 @dataclass(frozen=True, order=True)
@@ -87,7 +132,14 @@ async def read(connection: Connection, schema: str) -> dict[Item, str]:
     """Every object of a schema with its definition. Call it in a transaction: it sets the search path for the rest."""
     await _search_in(connection, schema)
     rows = await connection.fetch(_OBJECTS)
-    return {Item(row["kind"], row["table"], row["name"]): row["definition"] for row in rows}
+    return {Item(row["kind"], row["table"], row["name"]): _as_restored(row["definition"]) for row in rows}
+
+
+def _as_restored(definition: str) -> str:
+    """``IN ('a', 'b')`` as it reads once it went through a dump, which casts each text and not the list of them."""
+    return _TEXTS.sub(
+        lambda found: f"ARRAY[{found[1].replace('::character varying', '::character varying::text')}]", definition
+    )
 
 
 async def read_declared(connection: Connection, metadata: MetaData) -> dict[Item, str]:

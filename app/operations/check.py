@@ -1,22 +1,20 @@
 """Whether a database, its migrations and its models agree: what ``storegraph db check`` says.
 
-Alembic's own comparison sees no CHECK, trigger, function, view or partition; this one sees all of them.
+Alembic's own comparison sees no CHECK, trigger, function, view, policy, rule or partition; this one sees all of them.
+Owners, rights, comments, storage parameters of tables and the order of columns are for who runs the database to choose.
 """
 
 from dataclasses import dataclass
 from datetime import date
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 
 import asyncpg
 
 from app.errors import OperationError
-from app.operations import catalogue, migrations, partitions
+from app.operations import catalogue, check_partitions, migrations
 from app.operations.catalogue import Item
 from app.operations.connect import Connection, connected
-from app.operations.partitions import Quarter
 from app.settings import DatabaseName
-
-_YEAR = 4  # quarters
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Report:
 async def check(name: DatabaseName, url: str, today: date) -> Report:
     """Compare a database with its models, and look for the partitions that ``today`` needs. Changes nothing.
 
-    Where migrations are yet to be applied, they are what it reports: the rest is different until they are.
+    Where migrations are yet to be applied, they and invalid indexes are all that it reports: the rest must differ.
 
     Raises:
         OperationError: no connection, a revision that this version does not know, or no right to make a schema (which
@@ -43,9 +41,10 @@ async def check(name: DatabaseName, url: str, today: date) -> Report:
         await transaction.start()
         try:
             warnings = await _locale(connection)
+            findings += await _invalid_indexes(connection)
             if not pending:
                 if name == "orders":
-                    findings += await _partitions(connection, today)
+                    findings += await check_partitions.check(connection, today)
                 findings += await _objects(connection, name)  # last: it leaves the search path elsewhere
         except (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError) as error:
             raise OperationError(
@@ -88,6 +87,28 @@ def _difference(actual: str, declared: str) -> str:
     return "in white space only"
 
 
+async def _invalid_indexes(connection: Connection) -> list[str]:
+    """Those that no query uses, since what made them was stopped; not those that are being made at this moment."""
+    rows = await connection.fetch(
+        """
+        SELECT t.relname AS table, i.relname AS name, indexrelid::regclass::text AS quoted,
+            i.relkind = 'I' AS partitioned
+        FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+        WHERE NOT indisvalid AND t.relnamespace = current_schema()::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)
+        ORDER BY 1, 2
+        """
+    )
+    stopped = "is invalid, as a CREATE INDEX CONCURRENTLY that was stopped leaves it: no query uses it"
+    return [
+        f"index {row['table']}.{row['name']}: is invalid until one of each partition is attached to it"
+        if row["partitioned"]
+        else f"index {row['table']}.{row['name']}: {stopped}; REINDEX INDEX CONCURRENTLY {row['quoted']}, or drop it "
+        "(a migration that makes it does so by itself)"
+        for row in rows
+    ]
+
+
 async def _locale(connection: Connection) -> list[str]:
     encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
     if encoding != "UTF8":
@@ -95,43 +116,3 @@ async def _locale(connection: Connection) -> list[str]:
     if await connection.fetchval("SELECT lower('É') <> 'é'"):
         return ["the locale knows no letters beyond ASCII: searches and addresses with an É in them depend on its case"]
     return []
-
-
-async def _partitions(connection: Connection, today: date) -> list[str]:
-    present = {table: await partitions.present(connection, table) for table in partitions.TABLES}
-    return [finding for table in present for finding in _strange(table, present[table])] + _missing(present, today)
-
-
-def _strange(table: str, bounds_by_name: dict[str, str]) -> list[str]:
-    findings: list[str] = []
-    for name, bounds in bounds_by_name.items():
-        quarter = Quarter.with_bounds(bounds)
-        if bounds == "DEFAULT":
-            findings.append(f"partition {name}: not in the models: a default partition keeps others from being made")
-        elif quarter is None:
-            findings.append(f"partition {name}: differs: database has {bounds}, which is no quarter of a year in UTC")
-        elif name != quarter.partition(table):
-            findings.append(f"partition {name}: differs: its bounds are those of {quarter.partition(table)}")
-    return findings
-
-
-def _missing(present: dict[str, dict[str, str]], today: date) -> list[str]:
-    """Quarters of this year and the next, those that only the other table has, and those between two others.
-
-    A gap of a year or more is none: nothing is sold in the years between old data that was imported and today's.
-    """
-    found = {
-        table: {quarter for bounds in by_name.values() if (quarter := Quarter.with_bounds(bounds))}
-        for table, by_name in present.items()
-    }
-    wanted = set(partitions.quarters(*partitions.this_year_and_next(today))).union(*found.values())
-    for before, after in pairwise(sorted(wanted)):
-        between = list(partitions.quarters(before.next.start, after.start))[:-1]
-        if len(between) < _YEAR:
-            wanted.update(between)
-    return [
-        f"partition {quarter.partition(table)}: missing; run `storegraph partitions ensure "
-        f"--from {quarter.start} --to {quarter.start}`"
-        for table in present
-        for quarter in sorted(wanted - found[table])
-    ]

@@ -1,11 +1,5 @@
-"""Moves a database through its migrations: one Alembic history per database, run over asyncpg.
+"""Moves one database through its migrations, and says where it stands; ``migrations_all`` moves several together."""
 
-Alembic keeps its state in module globals while it runs, so databases are moved one after the other.
-"""
-
-from argparse import Namespace
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,35 +8,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, NullPool
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from alembic.script import Script
 
-from app.domains.orders import tables as orders
-from app.domains.payments import tables as payments
-from app.domains.products import tables as products
-from app.domains.users import tables as users
+from app.domains import revisions
 from app.errors import OperationError
 from app.operations import partitions
-from app.operations.connect import Connection as Driver
 from app.operations.connect import connected
+from app.operations.migrations_run import METADATA, config, locked, revision_of
+from app.operations.migrations_wait import Patience, Say
 from app.settings import DatabaseName
 
-METADATA: dict[DatabaseName, MetaData] = {
-    "users": users.Base.metadata,
-    "products": products.Base.metadata,
-    "orders": orders.Base.metadata,
-    "payments": payments.Base.metadata,
-}
+__all__ = ["METADATA"]  # for those who ask what is migrated
 
-# Any number that no one else takes. Held by the session, since each migration is a transaction of its own.
-_LOCK = 7220512036118447
-
-_PACKAGE = Path(__file__).parents[1]
-_INSTALLED = _PACKAGE / "_migrations"  # where a wheel carries them
-_DIRECTORY = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "migrations"
+_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -68,35 +46,110 @@ class Status:
     problem: str | None
 
 
-async def upgrade(name: DatabaseName, url: str, today: date) -> Moved:
-    """Bring a database to its newest revision; then make the partitions of this year and the next.
+@dataclass(frozen=True)
+class Entry:
+    """A revision of a history: whether it is applied (None: not known), and whether the database is at it."""
 
-    Each migration is one transaction. Two upgrades at the same time wait for each other.
+    revision: str
+    created: str | None
+    message: str
+    requires: dict[DatabaseName, str]
+    applied: bool | None
+    current: bool
+
+
+@dataclass(frozen=True)
+class History:
+    """All revisions of a database, oldest first. ``problem`` says why it is not known which are applied."""
+
+    revisions: list[Entry]
+    problem: str | None
+
+
+def quiet(_line: str) -> None:
+    """For who wants to hear of no wait."""
+
+
+async def upgrade(
+    name: DatabaseName,
+    url: str,
+    today: date,
+    *,
+    to: str = "head",
+    patience: Patience = _PATIENCE,
+    say: Say = quiet,
+) -> Moved:
+    """Bring a database to a revision, unless it is past it; at the newest, make the partitions of this year and next.
+
+    Each migration is one transaction, and those that are done stay. What a migration requires of other databases is not
+    looked at: ``migrations_all.upgrade`` does.
+
+    Args:
+        name: the database.
+        url: where it is.
+        today: of which partitions are made.
+        to: the revision; by default the newest.
+        patience: how long to wait for others.
+        say: told what is waited for.
 
     Raises:
-        OperationError: no connection, a revision that this version does not know, or a migration that failed.
+        OperationError: no connection, a revision that this version does not know, a migration that failed, or a lock
+            that was not to be had.
     """
-    async with _locked(name, url) as (driver, connection):
-        before = await revision_of(driver)
-        pending_after(name, before)
-        await connection.run_sync(_run, name, lambda config: command.upgrade(config, "head"))
+    async with locked(name, url, patience, say) as session:
+        before = await session.revision()
+        pending = pending_after(name, before)
+        if to == "head" or to in pending:
+            await session.run(lambda alembic: command.upgrade(alembic, to))
+        after = await session.revision()
         made: list[str] = []
-        if name == "orders":
-            made = await partitions.ensure(driver, *partitions.this_year_and_next(today))
-        return Moved(before, await revision_of(driver), made)
+        if name == "orders" and not pending_after(name, after):
+            made = await partitions.ensure(session.driver, *partitions.this_year_and_next(today), patience.in_all)
+        return Moved(before, after, made)
 
 
-async def downgrade(name: DatabaseName, url: str, revision: str) -> Moved:
+async def downgrade(
+    name: DatabaseName, url: str, revision: str, *, patience: Patience = _PATIENCE, say: Say = quiet
+) -> Moved:
     """Take a database back to ``revision``: a number, ``-1`` for one step, ``base`` for no tables at all.
 
     Raises:
-        OperationError: no connection, a revision that is not behind the present one, or a migration that failed.
+        OperationError: no connection, a revision that is not behind the present one, a migration that failed, or a lock
+            that was not to be had.
     """
-    async with _locked(name, url) as (driver, connection):
-        before = await revision_of(driver)
-        pending_after(name, before)
-        await connection.run_sync(_run, name, lambda config: command.downgrade(config, revision))
-        return Moved(before, await revision_of(driver), [])
+    async with locked(name, url, patience, say) as session:
+        before = await session.revision()
+        target = back_to(name, before, revision)
+        await session.run(lambda alembic: command.downgrade(alembic, target or "base"), down=True)
+        return Moved(before, await session.revision(), [])
+
+
+def back_to(name: DatabaseName, at: str | None, asked: str) -> str | None:
+    """The revision that a downgrade means, None for no tables: ``asked`` is a number, ``-1`` and so on, or ``base``.
+
+    Raises:
+        OperationError: there is no such revision, or it is not behind the one that the database is at.
+    """
+    pending_after(name, at)  # which knows the revision, or says so
+    numbers = [revision.number for revision in revisions.history(name)]
+    applied = numbers[: numbers.index(at) + 1] if at else []
+    if asked == "base":
+        return None
+    if asked.startswith("-") and asked[1:].isdecimal() and int(asked[1:]):
+        steps = int(asked[1:])
+        if steps > len(applied):
+            there = {0: "no migrations", 1: "one migration"}.get(len(applied), f"{len(applied)} migrations")
+            raise OperationError(f"the {name} database has {there} to be undone, and not {steps}")
+        return applied[-steps - 1] if steps < len(applied) else None
+    if asked not in numbers:
+        raise OperationError(
+            f"the {name} database has no revision {asked}: name one of {', '.join(numbers)}, -1 for one step, or base"
+        )
+    if asked not in applied:
+        raise OperationError(
+            f"the {name} database is at {at or 'no revision'}, and {asked} is not behind it: nothing to take back"
+        )
+    return asked
 
 
 async def status(name: DatabaseName, url: str) -> Status:
@@ -112,14 +165,27 @@ async def status(name: DatabaseName, url: str) -> Status:
             pending = pending_after(name, revision)
     except OperationError as error:
         problem = str(error)
-    return Status(version, revision, _history(name)[-1], pending, problem)
+    return Status(version, revision, revisions.history(name)[-1].number, pending, problem)
 
 
-async def revision_of(driver: Driver) -> str | None:
-    """The revision that a database is at; None when it has no tables yet."""
-    if await driver.fetchval("SELECT to_regclass('alembic_version')") is None:
-        return None
-    return await driver.fetchval("SELECT version_num FROM alembic_version")
+async def history(name: DatabaseName, url: str) -> History:
+    """Every revision of a database, and which are applied as far as can be told."""
+    at = await status(name, url)
+    line = revisions.history(name)
+    known = at.problem is None
+    applied = len(line) - len(at.pending)
+    entries = [
+        Entry(
+            revision.number,
+            revision.created,
+            revision.message,
+            dict(revision.requires),
+            number < applied if known else None,
+            known and number == applied - 1,
+        )
+        for number, revision in enumerate(line)
+    ]
+    return History(entries, at.problem)
 
 
 def pending_after(name: DatabaseName, revision: str | None) -> list[str]:
@@ -128,15 +194,15 @@ def pending_after(name: DatabaseName, revision: str | None) -> list[str]:
     Raises:
         OperationError: this version does not know that revision.
     """
-    history = _history(name)
+    line = [revision.number for revision in revisions.history(name)]
     if revision is None:
-        return history
-    if revision not in history:
+        return line
+    if revision not in line:
         raise OperationError(
             f"the {name} database is at revision {revision}, which this version of storegraph does not know: "
             "use the version that made it, or a newer one"
         )
-    return history[history.index(revision) + 1 :]
+    return line[line.index(revision) + 1 :]
 
 
 async def new_revision(name: DatabaseName, url: str, message: str, *, autogenerate: bool) -> Path:
@@ -148,79 +214,31 @@ async def new_revision(name: DatabaseName, url: str, message: str, *, autogenera
     Raises:
         OperationError: this is no checkout; or, with ``autogenerate``, no connection, or no difference.
     """
-    if _DIRECTORY == _INSTALLED:
+    if revisions.DIRECTORY == revisions.INSTALLED:
         raise OperationError("migrations are written in a checkout of storegraph; this is an installed package")
     scripts: list[Script] = []
 
-    def make(config: Config) -> None:
+    def make(alembic: Config) -> None:
         made = command.revision(
-            config,
+            alembic,
             message,
             autogenerate=autogenerate,
-            rev_id=f"{len(_history(name)) + 1:04d}",
+            rev_id=f"{len(revisions.history(name)) + 1:04d}",
             process_revision_directives=_drop_empty if autogenerate else None,
         )
         if isinstance(made, Script):
             scripts.append(made)
 
     if autogenerate:
-        async with _locked(name, url) as (_, connection):
-            await connection.run_sync(_run, name, make)
+        async with locked(name, url, _PATIENCE, quiet) as session:
+            await session.run(make)
     else:
-        make(_config(name))
+        make(config(name))
     if not scripts:
         raise OperationError(
             f"nothing to migrate: the {name} database has the tables, columns and indexes of its models"
         )
     return Path(scripts[0].path)
-
-
-@asynccontextmanager
-async def _locked(name: DatabaseName, url: str) -> AsyncGenerator[tuple[Driver, AsyncConnection]]:
-    """One connection twice, as asyncpg's and as SQLAlchemy's, while no one else migrates this database."""
-    async with connected(name, url) as driver:
-
-        async def creator() -> Driver:
-            return driver
-
-        # So that asyncpg reads the URL as it does for the pools: SQLAlchemy's own URLs are another dialect.
-        engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
-        await driver.execute(f"SELECT pg_advisory_lock({_LOCK})")
-        async with engine.connect() as connection:
-            yield driver, connection
-
-
-def _run(connection: Connection, name: DatabaseName, move: Callable[[Config], None]) -> None:
-    config = _config(name)
-    config.attributes["connection"] = connection
-    config.attributes["metadata"] = METADATA[name]
-    try:
-        move(config)
-    except CommandError as error:
-        raise OperationError(f"{name} database: {error}") from None
-    except DBAPIError as error:
-        reason = (error.orig and error.orig.__cause__) or error.orig
-        raise OperationError(f"{name} database: a migration failed and was undone: {reason}") from error
-    finally:
-        connection.rollback()  # what Alembic only read
-
-
-def _config(name: DatabaseName) -> Config:
-    config = Config(cmd_opts=Namespace(quiet=True))
-    for option, value in {
-        "script_location": str(_DIRECTORY),
-        "version_locations": str(_DIRECTORY / name),
-        "path_separator": "newline",  # a folder's name may hold any other
-        "file_template": "%(rev)s_%(slug)s",
-    }.items():
-        config.set_main_option(option, value.replace("%", "%%"))
-    return config
-
-
-def _history(name: DatabaseName) -> list[str]:
-    """Every revision of a database, oldest first."""
-    scripts = ScriptDirectory.from_config(_config(name)).walk_revisions()
-    return [script.revision for script in scripts][::-1]
 
 
 def _drop_empty(_context: MigrationContext, _revision: object, directives: list[MigrationScript]) -> None:

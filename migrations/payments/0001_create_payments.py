@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+created = "2026-11-22"
 
 TOUCH_UPDATED_AT = """\
 CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -4,6 +4,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+created = "2026-11-23"
 
 INDEXES = {
     "idx_payments_amount_id": ("payments", ["amount", "id"]),

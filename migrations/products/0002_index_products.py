@@ -8,6 +8,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+created = "2026-11-23"
 
 INDEXES = {
     "idx_categories_created_at_id": ("categories", ["created_at", "id"]),

@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
+created = "2026-11-27"
 
 END_SESSIONS = """\
 CREATE FUNCTION end_sessions() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -255,7 +255,7 @@ def test_who_may_not_add_the_extension_is_told_in_one_line(server: LocalServer, 
             with pytest.raises(OperationError) as refused:
                 await upgrade("products", guest, TODAY.date())
             assert str(refused.value) == (
-                "products database: a migration failed and was undone: the search of products needs the extension "
+                "products database: migration 0003 failed and was undone: the search of products needs the extension "
                 'pg_trgm of PostgreSQL\'s contrib package: permission denied to create extension "pg_trgm"'
             )
             async with connected("products", scratch_url) as connection:

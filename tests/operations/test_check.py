@@ -87,8 +87,25 @@ DRIFT: list[tuple[DatabaseName, str, str]] = [
     (
         "users",  # as a CREATE INDEX CONCURRENTLY that failed leaves it
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_users_email'::regclass",
-        "index users.idx_users_email: differs: database has CREATE UNIQUE INDEX idx_users_email ON users "
-        "USING btree (lower(email::text)) INVALID, models say …",
+        "index users.idx_users_email: is invalid, as a CREATE INDEX CONCURRENTLY that was stopped leaves it: no query "
+        "uses it; REINDEX INDEX CONCURRENTLY idx_users_email, or drop it (…)",
+    ),
+    (
+        "users",
+        "CREATE POLICY extra ON users FOR SELECT USING (role = 'admin')",
+        "policy users.extra: not in the models",
+    ),
+    ("users", "CREATE RULE extra AS ON DELETE TO users DO INSTEAD NOTHING", "rule users.extra: not in the models"),
+    ("users", "CREATE STATISTICS extra ON role, status FROM users", "statistics users.extra: not in the models"),
+    (
+        "users",
+        "CREATE AGGREGATE extra (int) (SFUNC = int4pl, STYPE = int)",
+        "aggregate extra(integer): not in the models",
+    ),
+    (
+        "users",
+        "ALTER TABLE users ENABLE ALWAYS TRIGGER users_end_sessions",
+        "trigger users.users_end_sessions: differs: database has …ENABLE ALWAYS, models say …",
     ),
     (
         "products",
@@ -192,6 +209,33 @@ DRIFT: list[tuple[DatabaseName, str, str]] = [
         "constraint order_items.order_items_order_id_order_created_at_fkey: missing",
     ),
     ("orders", "DROP INDEX idx_orders_user", "index orders.idx_orders_user: missing"),
+    ("orders", f"CREATE INDEX extra ON {ORDERS} (status)", f"index {ORDERS}.extra: not in the models"),
+    (
+        "orders",
+        f"ALTER TABLE {ITEMS} ADD CONSTRAINT extra CHECK (quantity < 9) NOT VALID",
+        f"constraint {ITEMS}.extra: not in the models",
+    ),
+    (
+        "orders",
+        f"CREATE TRIGGER extra BEFORE UPDATE ON {ORDERS} FOR EACH ROW EXECUTE FUNCTION touch_updated_at()",
+        f"trigger {ORDERS}.extra: not in the models",
+    ),
+    ("orders", f"ALTER TABLE {ITEMS} SET UNLOGGED", f"partition {ITEMS}: is UNLOGGED, and its table is not"),
+    (
+        "orders",
+        f"ALTER TABLE {ORDERS} ALTER status SET DEFAULT 'paid'",
+        f"column {ORDERS}.status: differs: partition has …'paid'…, its table …'pending'…",
+    ),
+    (
+        "orders",
+        f"ALTER TABLE {ORDERS} ENABLE ROW LEVEL SECURITY",
+        f"partition {ORDERS}: has ROW LEVEL SECURITY, and its table has not",
+    ),
+    (
+        "orders",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_orders_user'::regclass",
+        "index orders.idx_orders_user: is invalid until one of each partition is attached to it",
+    ),
     ("orders", f"DROP TABLE {ITEMS}", f"partition {ITEMS}: missing; …"),
     (
         "orders",

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import shutil
+import re
 import sys
-from asyncio.subprocess import PIPE, create_subprocess_exec
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,10 +19,9 @@ from app.operations.databases import create
 from app.operations.migrations import Moved, downgrade, new_revision, status, upgrade
 from app.operations.server import LocalServer
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
+from tests.operations.revision_files import HEADS, add, copied, value
 
 TODAY = datetime.now(UTC).date()
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
-HEADS = {name: max(path.name[:4] for path in (MIGRATIONS / name).glob("0*.py")) for name in DATABASE_NAMES}
 
 FILL: dict[DatabaseName, str] = {
     "users": """
@@ -44,6 +42,7 @@ FILL: dict[DatabaseName, str] = {
         INSERT INTO payments (order_id, amount, method) VALUES (gen_random_uuid(), 2, 'card');
         INSERT INTO refunds (payment_id, amount) SELECT id, 1 FROM payments""",
 }
+COPY = "CREATE DATABASE scratch TEMPLATE ecommerce_users"
 OBJECTS = """
     SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ '^alembic_version')
          + (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
@@ -51,20 +50,10 @@ OBJECTS = """
 """  # an extension stays when what needed it goes: others may need it by now
 
 
-async def value(url: str, sql: str) -> object:
-    async with connected("users", url) as connection:
-        if ";" in sql:
-            return await connection.execute(sql)
-        return await connection.fetchval(sql)
-
-
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the migrations that a test may add to."""
-    copy = tmp_path / "a folder: 100%"
-    shutil.copytree(MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("app.operations.migrations._DIRECTORY", copy)
-    return copy
+    return copied(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -116,43 +105,18 @@ def test_the_view_can_be_read_and_refreshed_at_once(settings: Settings) -> None:
     asyncio.run(run())
 
 
-def test_two_upgrades_at_once_wait_for_each_other(server: LocalServer, scratch_url: str) -> None:
-    code = (
-        "import asyncio, datetime; from app.operations.migrations import upgrade; "
-        f"print(asyncio.run(upgrade('orders', {scratch_url!r}, datetime.date(2024, 1, 1))).before)"
-    )
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'scratch' AND wait_event_type = 'Lock'"
-
-    async def run() -> None:
-        await create("orders", scratch_url)
-        async with connected("orders", scratch_url) as holder, connected("users", server.url("postgres")) as watcher:
-            await holder.execute("BEGIN; CREATE TABLE alembic_version ()")  # one waits for this, the other for the one
-            starting = (create_subprocess_exec(sys.executable, "-c", code, stdout=PIPE) for _ in range(2))
-            both = await asyncio.gather(*starting)
-            async with asyncio.timeout(60):
-                while await watcher.fetchval(waiting) < 2:
-                    assert [process.returncode for process in both] == [None, None]
-            await holder.execute("ROLLBACK")
-            said = [(await process.communicate())[0].decode().strip() for process in both]
-        assert sorted(said) == [HEADS["orders"], "None"]
-
-    asyncio.run(run())
-
-
 def test_a_migration_that_fails_is_undone_and_those_before_it_stay(scratch_url: str, history: Path) -> None:
-    script = 'from alembic import op\nrevision = "{}"\ndown_revision = "{}"\ndef upgrade():\n    {}\n'
-    good = script.format("0098", HEADS["users"], 'op.execute("CREATE TABLE good ()")')
-    bad = script.format("0099", "0098", 'op.execute("CREATE TABLE bad ()"); op.execute("SELECT 1 / 0")')
-    (history / "users/0098_good.py").write_text(good)
-    (history / "users/0099_bad.py").write_text(bad)
+    good = add(history, "users", 'op.execute("CREATE TABLE good ()")')
+    bad = add(history, "users", 'op.execute("CREATE TABLE bad ()"); op.execute("SELECT 1 / 0")')
 
     async def run() -> None:
         await create("users", scratch_url)
         with pytest.raises(
-            OperationError, match=r"^users database: a migration failed and was undone: division by zero$"
+            OperationError, match=rf"^users database: migration {bad} failed and was undone: division by zero$"
         ):
             await upgrade("users", scratch_url, TODAY)
-        assert (await status("users", scratch_url)).pending == ["0099"]
+        at = await status("users", scratch_url)
+        assert (at.revision, at.pending) == (good, [bad])
         assert await value(scratch_url, "SELECT to_regclass('good') IS NOT NULL AND to_regclass('bad') IS NULL")
 
     asyncio.run(run())
@@ -251,9 +215,75 @@ def test_the_command_line_moves_one_step_back_and_forth(
     assert json.loads(capsys.readouterr().out) == ["orders_2001_q1", "order_items_2001_q1"]
     assert command("db", "downgrade", "base", "--database", "orders", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
-        "orders": {"before": HEADS["orders"], "after": None, "partitions": []}
+        "orders": {
+            "before": HEADS["orders"],
+            "after": None,
+            "head": HEADS["orders"],
+            "outcome": "moved",
+            "applied": [f"{number:04}" for number in range(int(HEADS["orders"]), 0, -1)],
+            "partitions": [],
+            "problem": None,
+        }
     }
     assert command("db", "downgrade", "-1", "--database", "orders") == 2
+    assert "the orders database has no migrations to be undone, and not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("revision", "problem"),
+    [
+        ("0999", r"the users database has no revision 0999: name one of 0001, .*, -1 for one step, or base"),
+        ("head", r"the users database has no revision head: name one of 0001, .*, -1 for one step, or base"),
+        ("-99", r"the users database has \d+ migrations to be undone, and not 99"),
+        ("-0", r"the users database has no revision -0: .*"),
+        ("0002", r"the users database is at 0001, and 0002 is not behind it: nothing to take back"),
+    ],
+)
+def test_a_downgrade_that_cannot_be_is_told_in_our_words(
+    settings: Settings, scratch_url: str, revision: str, problem: str
+) -> None:
+    async def run() -> None:
+        await value(settings.users_database_url.replace("ecommerce_users", "postgres"), COPY)
+        if revision == "0002":
+            await downgrade("users", scratch_url, "0001")
+        before = (await status("users", scratch_url)).revision
+        with pytest.raises(OperationError) as refused:
+            await downgrade("users", scratch_url, revision)
+        assert re.fullmatch(problem, str(refused.value))
+        assert (await status("users", scratch_url)).revision == before
+
+    asyncio.run(run())
+
+
+def test_the_history_says_what_is_applied(
+    command: Callable[..., int], scratch_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("USERS_DATABASE_URL", scratch_url)
+    assert command("db", "create") == 0
+    assert command("db", "history", "--database", "users") == 0
+    assert "yes" not in capsys.readouterr().out
+    assert command("db", "upgrade", "--database", "users") == 0
+    assert command("db", "downgrade", "0002", "--database", "users") == 0
+    capsys.readouterr()
+    assert command("db", "history", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    entries = found["users"]["revisions"]
+    assert [entry["revision"] for entry in entries if entry["applied"]] == ["0001", "0002"]
+    assert [entry["revision"] for entry in entries if entry["current"]] == ["0002"]
+    assert entries[0] | {"created": None} == {
+        "revision": "0001",
+        "created": None,
+        "message": "Create the tables of the users database",
+        "requires": {},
+        "applied": True,
+        "current": False,
+    }
+    for name in DATABASE_NAMES:
+        for entry in found[name]["revisions"]:
+            assert date.fromisoformat(entry["created"]) <= TODAY
+    monkeypatch.setenv("USERS_DATABASE_URL", "postgresql://me@127.0.0.1:1/users")
+    assert command("db", "history", "--database", "users") == 2
+    assert "?" in capsys.readouterr().out
 
 
 def test_one_database_that_is_down_hides_no_other(
