@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -93,7 +94,19 @@ async def burst(documents: list[str]) -> None:
     await asyncio.gather(*(attack() for _ in range(ATTACKERS)))
 
 
+async def listening() -> None:
+    """Wait until the gateway takes connections."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await asyncio.open_connection("127.0.0.1", PORT)
+                break
+            except OSError:
+                await asyncio.sleep(0.1)
+
+
 async def measure(number: int) -> dict[str, list[float]]:
+    await listening()
     await pings(asyncio.create_task(asyncio.sleep(0.2)))  # the first ones fill caches
     times = {"nothing": await pings(asyncio.create_task(asyncio.sleep(3)))}
     for kind in (fragments, bomb, mistakes, introspection):
@@ -113,24 +126,19 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=400, help="of each kind")
     number = parser.parse_args().documents
 
-    async def run() -> dict[str, list[float]]:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await asyncio.open_connection("127.0.0.1", PORT)
-                    break
-                except OSError:
-                    await asyncio.sleep(0.1)
-        return await measure(number)
-
     with scratch_databases() as settings:
         server = serve(settings)
         try:
-            times = asyncio.run(run())
+            times = asyncio.run(measure(number))
         finally:
             server.terminate()
             server.wait(20)
-    table = Table("beside", "asked", "p50 ms", "p99 ms", "longest ms", title="{ __typename }, beside a burst")
+    print_delays("{ __typename }, beside a burst", times)
+
+
+def print_delays(title: str, times: Mapping[str, list[float]]) -> None:
+    """A table of how long the client had to wait, beside what."""
+    table = Table("beside", "asked", "p50 ms", "p99 ms", "longest ms", title=title)
     for name, of in times.items():
         slowest = sorted(of)
         table.add_row(

@@ -102,8 +102,9 @@ def page_ask(
     largest_total: int,
     *,
     with_cursors: bool = True,
+    looks_ahead: bool = True,
 ) -> PageAsk:
-    """What a connection asks. ``with_cursors``: for the columns that cursors are made of as well.
+    """What a connection asks: with the columns that cursors are made of, and whether the list goes on, or without.
 
     Raises:
         BadUserInputError: a page size, a cursor, a filter, an order or a text to search for is not as it must be.
@@ -114,7 +115,7 @@ def page_ask(
     order = order_of(arguments.get("order_by"), read.order)
     # An order by rank is another one for each text.
     cursors = Cursors(order, _digest(text) if text and order == read.order else "")
-    window = Window.asked(arguments, cursors)
+    window = Window.asked(arguments, cursors, looks_ahead=looks_ahead)
     if text:
         values["search"] = text
     read = narrowed(read, where, order, by_key=text is None)

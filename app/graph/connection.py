@@ -61,9 +61,11 @@ class Window:
     from_end: bool
     after: Position | None
     before: Position | None
+    looks_ahead: bool = True
+    """Whether one row more is read, which tells whether the list goes on."""
 
     @classmethod
-    def asked(cls, arguments: Mapping[str, Any], cursors: Cursors) -> "Window":
+    def asked(cls, arguments: Mapping[str, Any], cursors: Cursors, *, looks_ahead: bool = True) -> "Window":
         """The part that a field's arguments ask for.
 
         ``before`` alone asks for what comes right before it. Both cursors can be given, as section 4.3 of the Relay
@@ -86,13 +88,14 @@ class Window:
             "last" in given or ("before" in given and not {"first", "after"} & given.keys()),
             positions.get("after"),
             positions.get("before"),
+            looks_ahead,
         )
 
     @property
     def slice_(self) -> Slice:
-        """What to read: one row more than asked for, which tells whether the list goes on."""
+        """What to read."""
         after, before = (position and position.bound(name) for name, position in self._positions)
-        return Slice(self.size + 1, after, before, self.from_end)
+        return Slice(self.size + self.looks_ahead, after, before, self.from_end)
 
     def parameters(self, cursors: Cursors) -> dict[str, object]:
         """The values of the slice's parameters."""

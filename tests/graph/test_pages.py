@@ -84,7 +84,7 @@ async def test_rows_that_come_and_go_between_pages_disturb_nothing(gateway: Gate
     assert second["nodes"] == [{"uuid": str(order["id"])} for order in orders[2:4]]
 
 
-async def test_a_page_reads_its_rows_and_one_more(
+async def test_a_page_reads_its_rows_and_one_more_where_that_is_asked(
     gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
@@ -106,9 +106,16 @@ async def test_a_page_reads_its_rows_and_one_more(
         return Counting()
 
     monkeypatch.setattr(Databases, "__getitem__", counting)
-    await gateway.ask(
-        "{ orders(first: 4) { nodes { uuid } } users(first: 3) { nodes { orders(first: 2) { nodes { uuid } } } } }"
-    )
+    on = "pageInfo { hasNextPage }"
+    nested = "users(first: 3) { nodes { orders(first: 2) { nodes { uuid } %s } } }"
+    query = "{ orders(first: 4) { nodes { uuid } %s } " + nested + " }"
+    await gateway.ask(query % (on, on))
+    assert sorted(read) == [3, 5, 9]
+    read.clear()
+    await gateway.ask(query % ("", ""))  # nobody asks whether the lists go on
+    assert sorted(read) == [3, 4, 6]
+    read.clear()
+    await gateway.resolvers.ask(query % ("", ""))
     assert sorted(read) == [3, 5, 9]
 
 

@@ -118,7 +118,8 @@ async def test_every_leaf_of_the_stitched_query(gateway: Gateway) -> None:
 @pytest.mark.parametrize("number", [3, 100])
 async def test_its_statements(gateway: Gateway, number: int) -> None:
     """Orders: the page, the users' pages and totals, lines, statistics. Users: users, addresses. Products: products,
-    images, categories, ancestors. Payments: payments, refunds. In a plan categories and primary images come beside products."""
+    images, categories, ancestors. Payments: payments, refunds. In a plan categories and primary images come
+    beside products."""
     await gateway.resolvers.ask(QUERY, n=number)
     assert gateway.counts == {"orders": 5, "users": 2, "products": 4, "payments": 2}
     await gateway.ask(QUERY, n=number)

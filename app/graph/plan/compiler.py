@@ -319,10 +319,18 @@ class _Compiler:
             ),
             asking=self._asking(
                 field,
-                lambda given: page_ask(declaration, columns, given, self.largest_total, with_cursors=with_cursors),
+                lambda given: page_ask(
+                    declaration,
+                    columns,
+                    given,
+                    self.largest_total,
+                    with_cursors=with_cursors,
+                    looks_ahead="pageInfo" in names,
+                ),
             ),
             parts=parts,
             wants_rows=not names <= {"totalCount", "__typename"},
+            wants_page=with_cursors or not names <= {"nodes", "edges", "__typename"},
             wants_total="totalCount" in names,
             type_names=(type_.name, type_.name.removesuffix("Connection") + "Edge"),
         )

@@ -141,14 +141,14 @@ class Completion:
         if loaded.error is not None:
             raise loaded.error
         connection, edge = item.type_names
-        page, start = loaded.pages[_key(batch, item, at)]
+        page, start, stop = loaded.pages[_key(batch, item, at)]
 
         def node(part: PagePart, number: int, below: Path) -> Any:
             return self._row(loaded.children[part.number], start + number, below)
 
         def part_of(part: PagePart) -> Any:
             below = path.add_key(part.key, connection)
-            numbers = range(len(page.nodes))
+            numbers = range(stop - start)
             match part.name:
                 case "nodes":
                     return [node(part, number, below.add_key(number, None)) for number in numbers]

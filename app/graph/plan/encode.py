@@ -59,7 +59,7 @@ class Encoder:
                 return dict(zip(reversed(loaded.children[0].keys), reversed(texts[0]), strict=True))
             case PageItem():
                 write = self._pages.get(item) or self._pages.setdefault(item, page_writer(item))
-                return {key: write(page, start, texts) for key, (page, start) in loaded.pages.items()}
+                return {key: write(page, start, stop, texts) for key, (page, start, stop) in loaded.pages.items()}
             case _:
                 return {loaded.key: _nodes(item, loaded, texts)}
 

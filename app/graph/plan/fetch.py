@@ -20,6 +20,7 @@ from app.graph.connection import Page
 from app.graph.context import Ask, Context
 from app.graph.plan.selection import EdgeItem, Loading, NodesItem, PageItem, Selection
 from app.graph.visibility import check_visible
+from app.paging import Cursors
 from app.reads import WHOLE_TABLE
 from app.statements import answered
 
@@ -62,8 +63,8 @@ class Loaded:
     children: Sequence[Batch] = ()
     most: int = 1
     """No key has found more rows than this."""
-    pages: dict[Any, tuple[Page, int]] = field(default_factory=dict[Any, tuple[Page, int]])
-    """The page of each key, and the number of its first row."""
+    pages: dict[Any, tuple[Page, int, int]] = field(default_factory=dict[Any, tuple[Page, int, int]])
+    """The page of each key, and which rows are its own: from one to before the other."""
     ids: list[Any] = field(default_factory=list[Any])
     """Of ``node`` and ``nodes``: each a type and a uuid, or an error."""
     missing: dict[type, Exception] = field(default_factory=dict[type, Exception])
@@ -123,14 +124,13 @@ class Fetching:
         ask = item.asking.of(self._variable_values)
         keys = _keys_of(item, batch) if item.via else [WHOLE_TABLE]
         if item.wants_rows and item.wants_total:
-            found, totals = await asyncio.gather(self._ask(ask.rows, keys), self._ask(ask.total, keys))
+            rows, totals = await asyncio.gather(self._ask(ask.rows, keys), self._ask(ask.total, keys))
         else:
-            found = await self._ask(ask.rows, keys) if item.wants_rows else _NOTHING
+            rows = await self._ask(ask.rows, keys) if item.wants_rows else _NOTHING
             totals = await self._ask(ask.total, keys) if item.wants_total else _NOTHING
         loaded = Loaded(key=WHOLE_TABLE)
-        of_key = {key: row["total"] for row, key in zip(*totals, strict=True)}
-        rows, of_rows = _paged(loaded, ask, keys, found, of_key)
-        children = [self.batch(child, rows, of_rows) for child in item.children]
+        together = _paged(item, loaded, ask, keys, rows, {key: row["total"] for row, key in zip(*totals, strict=True)})
+        children = [self.batch(child, together) for child in item.children]
         loaded.children = await asyncio.gather(*children) if len(children) > 1 else [await one for one in children]
         return loaded
 
@@ -187,11 +187,16 @@ def _look_for_joins(children: Sequence[Selection], error: Exception) -> None:
         raise JoinError from error
 
 
+_ROWS_ALONE = Page([], Cursors(()))
+"""In place of a page of which nothing is asked but its rows."""
+
 _Answered = tuple[Sequence[Row], Sequence[Any]]
 _NOTHING: _Answered = ((), ())
 
 
-def _paged(loaded: Loaded, ask: PageAsk, keys: Sequence[Any], found: _Answered, totals: dict[Any, int]) -> _Answered:
+def _paged(
+    item: PageItem, loaded: Loaded, ask: PageAsk, keys: Sequence[Any], found: "_Answered", totals: dict[Any, int]
+) -> list[Row]:
     """Note the page of each key. The rows of all pages together, page after page."""
     of_key: dict[Any, list[Row]] = defaultdict(list)
     if len(keys) == 1:
@@ -199,15 +204,17 @@ def _paged(loaded: Loaded, ask: PageAsk, keys: Sequence[Any], found: _Answered, 
     else:
         for row, key in zip(*found, strict=True):
             of_key[key].append(row)
-    rows: list[Row] = []
-    of_rows: list[Any] = []
+    together: list[Row] = []
     for key in keys:
-        page = ask.window.page(of_key.get(key, []), ask.cursors, totals.get(key))
-        loaded.pages[key] = page, len(rows)
-        loaded.most = max(loaded.most, len(page.nodes))
-        rows += page.nodes
-        of_rows += [key] * len(page.nodes)
-    return rows, of_rows
+        rows, page, start = of_key.get(key, []), _ROWS_ALONE, len(together)
+        if item.wants_page:
+            page = ask.window.page(rows, ask.cursors, totals.get(key))
+            together += page.nodes
+        else:
+            together += reversed(rows) if ask.window.from_end else rows
+        loaded.pages[key] = page, start, len(together)
+        loaded.most = max(loaded.most, len(together) - start)
+    return together
 
 
 def _keys_of(item: Loading, batch: Batch) -> list[Any]:

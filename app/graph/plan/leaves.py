@@ -40,6 +40,7 @@ def column_leaf(
         value=partial(encode_id, type_name),
         text=f"{type_name}:".encode(),
         code=_ID,
+        is_quoted=True,
         for_staff=for_staff,
     )
 
@@ -54,18 +55,20 @@ def value_leaf(common: dict[str, Any], type_: GraphQLOutputType, column: AnyColu
     if not is_leaf_type(named):
         raise DeclinedError
     if isinstance(named, GraphQLEnumType):
-        text, code = _EnumTexts(named), "{w}[{a}]"
+        text, code, is_quoted = _EnumTexts(named), "{w}[{a}]", False
     elif named.name == "Int" and is_small_integer(column):
-        text, code = None, "{a}.__index__()"  # which nothing has but integers, and these fit
+        text, code, is_quoted = None, "{a}.__index__()", False  # which nothing has but integers, and these fit
     elif named.name in _TEXTS:
-        text, code = _TEXTS[named.name]
+        text, code, is_quoted = _TEXTS[named.name]
     else:
         raise DeclinedError
-    return Leaf(**common, column=column, value=named.serialize, text=text, code=code, for_staff=for_staff)
+    return Leaf(
+        **common, column=column, value=named.serialize, text=text, code=code, is_quoted=is_quoted, for_staff=for_staff
+    )
 
 
 # As ``encode_id``. Of letters, digits, colons and hyphens Base64 makes neither ``+`` nor ``/``.
-_ID = "q+b64({w}+{a}.encode(),newline=False).decode()+q"
+_ID = "b64({w}+{a}.encode(),newline=False).decode()"
 
 
 class _EnumTexts(dict[Any, str]):
@@ -86,11 +89,11 @@ def _int_text(cell: Any) -> str:
     raise ValueError
 
 
-_TEXTS: dict[str, tuple[object, str]] = {
-    "UUID": (None, "q+{a}+q"),  # which is text already; of NULL it raises
-    "Decimal": (None, "q+{a}+q"),
-    "String": (encode_basestring, "{w}({a})"),
-    "Boolean": ({True: "true", False: "false"}, "{w}[{a}]"),
-    "DateTime": (None, "q+{a}.isoformat()+q"),
-    "Int": (_int_text, "{w}({a})"),
+_TEXTS: dict[str, tuple[object, str, bool]] = {
+    "UUID": (None, "{a}+e", True),  # which is text already; to add nothing to NULL raises
+    "Decimal": (None, "{a}+e", True),
+    "String": (encode_basestring, "{w}({a})", False),
+    "Boolean": ({True: "true", False: "false"}, "{w}[{a}]", False),
+    "DateTime": (None, "{a}.isoformat()", True),
+    "Int": (_int_text, "{w}({a})", False),
 }

@@ -76,6 +76,8 @@ class Leaf(Item):
     """What ``code`` makes the cell's JSON with, as ``w`` in it: a function, or a mapping."""
     code: str
     """The Python expression of the JSON of a cell ``a``. It raises where the cell is NULL, and where ``value`` does."""
+    is_quoted: bool
+    """Whether the quotes around that are yet to be written."""
     for_staff: bool
 
 
@@ -133,6 +135,8 @@ class PageItem(Loading):
     asking: Asking[PageAsk]
     parts: tuple[PagePart, ...]
     wants_rows: bool
+    wants_page: bool
+    """Whether more of it is asked for than its nodes."""
     wants_total: bool
     type_names: tuple[str, str]
     """Of the connection and of its edges."""

@@ -13,8 +13,8 @@ from app.paging import AnyColumn
 
 WriteRows = Callable[..., list[str]]
 """From all rows of a selection, and for each of its loaded items the texts by key and the key that all rows have."""
-WritePage = Callable[[Page, int, list[list[str]]], str]
-"""From a page, the number of its first row, and the texts of all rows for each child."""
+WritePage = Callable[[Page, int, int, list[list[str]]], str]
+"""From a page, which rows are its own (from one to before the other), and for each child the texts of all rows."""
 
 
 def rows_writer(selection: Selection) -> WriteRows:
@@ -32,7 +32,7 @@ class _Pieces:
     """The pieces of the f-string that writes a row. ``given``: the names of all that a row's text is made of."""
 
     def __init__(self, selection: Selection, given: str) -> None:
-        self.names: dict[str, Any] = {"n": "null", "q": '"', "b64": b2a_base64}
+        self.names: dict[str, Any] = {"n": "null", "e": "", "q": '"', "b64": b2a_base64}
         self._selection = selection
         self._given = given
 
@@ -51,7 +51,9 @@ class _Pieces:
                 cell = self._cell(item.column)
                 self.names[f"w{number}"] = item.text
                 written = item.code.format(a=cell, w=f"w{number}")
-                return f"{{{written}}}" if item.is_required else f"{{n if {cell} is None else {written}}}"
+                if item.is_required:
+                    return f'"{{{written}}}"' if item.is_quoted else f"{{{written}}}"
+                return f"{{n if {cell} is None else {f'q+{written}+q' if item.is_quoted else written}}}"
             case JoinedItem():
                 # A function of its own: in this version of Python an f-string cannot stand in one with its own quotes.
                 self.names[f"o{number}"] = None
@@ -87,10 +89,10 @@ def page_writer(item: PageItem) -> WritePage:
     for number, part in enumerate(item.parts):
         match part.name:
             case "nodes":
-                text = f"[{{j(t[{part.number}][s : s + len(p.nodes)])}}]"
+                text = f"[{{j(t[{part.number}][s:e])}}]"
             case "edges":
                 names[f"e{number}"] = _edges_writer(part, item.type_names[1])
-                text = f"[{{j(e{number}(p, s, t))}}]"
+                text = f"[{{j(e{number}(p, s, e, t))}}]"
             case "pageInfo":
                 text = "{{" + ",".join(f'"{inner.key}":{_INFO[inner.name]}' for inner in part.parts) + "}}"
             case "totalCount":
@@ -98,25 +100,26 @@ def page_writer(item: PageItem) -> WritePage:
             case _:
                 text = f'"{item.type_names[0]}"'
         pieces.append(f'"{part.key}":{text}')
-    return _function("p, s, t", "f'{{" + ",".join(pieces) + "}}'", names)
+    return _function("p, s, e, t", "f'{{" + ",".join(pieces) + "}}'", names)
 
 
 def _edges_writer(part: PagePart, type_name: str) -> Callable[..., list[str]]:
     pieces: list[str] = []
-    columns = ["p.nodes"]
-    for inner in part.parts:
+    columns: list[str] = []
+    for number, inner in enumerate(part.parts):
         match inner.name:
             case "node":
-                pieces.append(f'"{inner.key}":{{a{len(columns)}}}')
-                columns.append(f"t[{inner.number}][s : s + len(p.nodes)]")
+                pieces.append(f'"{inner.key}":{{a{number}}}')
+                columns.append(f"t[{inner.number}][s:e]")
             case "cursor":
-                pieces.append(f'"{inner.key}":"{{c(row)}}"')
+                pieces.append(f'"{inner.key}":"{{a{number}}}"')
+                columns.append("map(p.cursors.encode, p.nodes)")
             case _:
                 pieces.append(f'"{inner.key}":"{type_name}"')
-    cells = "".join(f", a{number}" for number in range(1, len(columns)))
+                columns.append("range(s, e)")  # one for each row
+    cells = "".join(f"a{number}, " for number in range(len(columns)))
     body = "f'{{" + ",".join(pieces) + "}}'"
-    rows = f"zip({', '.join(columns)})"
-    return _function("p, s, t", f"(lambda c: [{body} for row{cells or ','} in {rows}])(p.cursors.encode)", {})
+    return _function("p, s, e, t", f"[{body} for {cells}in zip({', '.join(columns)})]", {})
 
 
 _INFO = {
