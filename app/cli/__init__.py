@@ -13,6 +13,7 @@ from app.cli.audit import audit
 from app.cli.backup import backup
 from app.cli.db import db
 from app.cli.gateway import gateway
+from app.cli.monitor_watch import monitor
 from app.cli.partitions import partitions
 from app.cli.schema import schema
 from app.errors import AppError
@@ -25,6 +26,7 @@ db.command()(audit)
 app.add_typer(schema, name="schema")
 app.add_typer(partitions, name="partitions")
 app.add_typer(backup, name="backup")
+app.add_typer(monitor, name="monitor")
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ async def connected(name: DatabaseName, url: str) -> AsyncGenerator[Connection]:
     except asyncpg.InvalidCatalogNameError:
         raise OperationError(f"the {name} database does not exist; make it with `storegraph db create`") from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise OperationError(f"cannot connect to the {name} database: {error or type(error).__name__}") from None
+        raise OperationError(f"cannot connect to the {name} database: {str(error) or type(error).__name__}") from None
     try:
         yield connection
     finally:
