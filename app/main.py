@@ -28,13 +28,16 @@ from app.middleware import Direct, Draining, Requests
 from app.settings import DatabaseName, Settings
 
 
-def create_app(settings: Settings, *, draining: Draining | None = None, demo: bool = False) -> Starlette:
+def create_app(
+    settings: Settings, *, draining: Draining | None = None, demo: bool = False, compiles: bool = True
+) -> Starlette:
     """The application. It starts whether or not the databases answer.
 
     Args:
         settings: the process's.
         draining: how whoever serves it says that it is about to end.
         demo: give whoever asks from this machine a token for whatever role; see ``demo_token.py``.
+        compiles: as ``Engine`` has it.
     """
     draining = draining or Draining()
     schema = build_schema()
@@ -42,7 +45,7 @@ def create_app(settings: Settings, *, draining: Draining | None = None, demo: bo
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[dict[str, object]]:
-        async with _opened(settings) as services:
+        async with _opened(settings) as services, _measured(settings, services, engine, endpoint):
             yield {"services": services}
 
     async def printed(_request: Request) -> Response:
@@ -56,7 +59,7 @@ def create_app(settings: Settings, *, draining: Draining | None = None, demo: bo
         return await _ready(_services(request).databases, histories)
 
     page = build_page(demo=demo) if settings.graphiql else None
-    endpoint = Endpoint(Engine(schema, settings), settings, page)
+    endpoint = Endpoint(Engine(schema, settings, compiles=compiles), settings, page)
     routes = [
         Route("/", _root),
         Route("/schema.graphql", printed),
@@ -84,6 +87,23 @@ async def _opened(settings: Settings) -> AsyncGenerator[Services]:
         await databases.answering()  # what does not answer is in the log from the start
         await databases.check_capacity()
         yield Services(databases, settings, identity)
+
+
+@asynccontextmanager
+async def _measured(settings: Settings, services: Services, engine: Engine, endpoint: Endpoint) -> AsyncGenerator[None]:
+    """Serve the metrics, where METRICS_PORT says so."""
+    if settings.metrics_port is None:
+        yield
+        return
+    # Not before they are wanted: without them the process starts sooner, and takes less memory.
+    from app.metrics_collector import Sources, registry_of
+    from app.metrics_server import metrics_served
+    from app.metrics_upkeep import Upkeep
+
+    async with Upkeep.of(services.databases["orders"]) as upkeep:
+        sources = Sources(services.databases, services.identity, endpoint.figures, engine.figures, upkeep)
+        async with metrics_served(registry_of(sources), settings.metrics_host, settings.metrics_port):
+            yield
 
 
 _UNCACHED = {"Cache-Control": "no-store"}

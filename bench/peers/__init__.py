@@ -47,14 +47,18 @@ def _by_path(work: Work, id_: str) -> bytes:
 
 def peers(token: str) -> list[Peer]:
     """All that can be measured here, the gateway first. ``token``: an administrator's."""
+    ask = _graphql({"Authorization": f"Bearer {token}"})
+    # What is slow is to be measured and not to be refused.
+    patient = {
+        "LOG_LEVEL": "warning",
+        "READ_TIMEOUT": "60",
+        "STATEMENT_TIMEOUT": "60",
+        "POOL_WAIT": "60",
+        "MAX_COST": "500000",
+    }
     found = [
-        Peer(
-            OURS,
-            (str(Path(sys.executable).with_name("storegraph")), "serve", "--port"),
-            _graphql({"Authorization": f"Bearer {token}"}),
-            # What is slow is to be measured and not to be refused.
-            {"LOG_LEVEL": "warning", "READ_TIMEOUT": "60", "STATEMENT_TIMEOUT": "60", "POOL_WAIT": "60"},
-        ),
+        Peer(OURS, (str(Path(sys.executable).with_name("storegraph")), "serve", "--port"), ask, patient),
+        Peer("the same, resolvers", (sys.executable, "-m", "bench.peers.standard"), ask, patient),
         Peer("by hand", (sys.executable, "-m", "bench.peers.floor"), _by_path),
     ]
     if shutil.which("node") and (_MERCURIUS / "node_modules").is_dir():
