@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, cast
 from uuid import UUID
 
@@ -37,6 +38,7 @@ CURSOR_VERSION = 1
 LONGEST_CURSOR = 4096
 _DECIMAL = re.compile(r"-?\d{1,12}(\.\d{1,8})?", re.ASCII)
 _LARGEST_INTEGER = 2**31
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 AnyColumn = ColumnElement[Any] | InstrumentedAttribute[Any]
 """A column or expression of any type: what may be compared with what is PostgreSQL's to say."""
@@ -208,8 +210,8 @@ class Cursors:
 
     def encode(self, row: Row) -> str:
         """The name of a row's position. The row holds the value of each sort column by its name."""
-        values = [_to_json(row[sort.name]) for sort in self.order]
-        text = json.dumps([CURSOR_VERSION, self._signature, *values], separators=(",", ":"), ensure_ascii=False)
+        values = [_to_json(row[name]) for name in self._names]
+        text = _encode([CURSOR_VERSION, self._signature, *values])
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     def decode(self, cursor: str, argument: str) -> Position:
@@ -231,7 +233,11 @@ class Cursors:
             message = f"{argument} is not a cursor of this list in this order: pass one that it returned."
             raise BadUserInputError(message) from None
 
-    @property
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(sort.name for sort in self.order)
+
+    @cached_property
     def _signature(self) -> str:
         sorts = (f"{'-' if sort.descending else ''}{_table_of(sort.column)}.{sort.name}" for sort in self.order)
         return ",".join((*sorts, self.scope) if self.scope else sorts)

@@ -144,6 +144,13 @@ def _text(column: AnyColumn) -> ColumnElement[Any]:
     return sql_cast(element, Text) if isinstance(element.type, (Uuid, Numeric)) else element
 
 
+@lru_cache(maxsize=1024)
+def as_text(column: AnyColumn) -> ColumnElement[Any]:
+    """A column as PostgreSQL writes it, under a name of its own, beside the column itself."""
+    element = getattr(column, "expression", column)
+    return sql_cast(getattr(element, "element", element), Text).label(f"{column.key}_text")
+
+
 def _compiled(query: Select[Any]) -> Statement:
     # Any: what only this dialect's compiled statements have, SQLAlchemy's types do not say.
     compiled = cast("Any", query.compile(dialect=asyncpg_dialect(), compile_kwargs=_WITH_LISTS))  # pyright: ignore[reportUnknownVariableType]

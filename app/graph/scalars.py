@@ -60,6 +60,13 @@ def _time(value: object) -> datetime:
     return time
 
 
+def _written(time: datetime) -> str:
+    """A time in ISO 8601. PostgreSQL's ``infinity``, which the driver makes a time without a zone, is none."""
+    if time.tzinfo is None:
+        raise ValueError("a time without end has no place in ISO 8601")
+    return time.isoformat()
+
+
 def _parsers(parse: Callable[[object], T]) -> _Parsers[T]:
     """How a scalar takes a variable and a literal: a ``ValueError`` of ``parse`` becomes the client's error."""
 
@@ -93,7 +100,7 @@ SCALARS: Mapping[object, ScalarDefinition] = {
         name="DateTime",
         description="A time in ISO 8601 with its offset from UTC, exact to the microsecond.",
         specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
-        serialize=datetime.isoformat,
+        serialize=_written,
         **_parsers(_time),
     ),
 }

@@ -240,7 +240,8 @@ class _Compiler:
         read = declaration.read
         if declaration.take is not None:
             leaf = value_leaf(field.common, field.definition.type, declaration.take)
-            child = Selection("", (), 1, None, (declaration.take,), value=leaf)
+            child = Selection("", (), 1, None, (leaf.column,), value=leaf)
+            declaration = replace(declaration, take=leaf.column)
         elif isinstance(read, Read):
             child = self._below(field, _Rows((read,), read.equals))
             declaration = replace(declaration, read=joined(read, child.joins))

@@ -4,6 +4,7 @@
 # pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
 
 import json
+from collections.abc import Callable
 from functools import partial
 from json.encoder import encode_basestring
 from typing import Any
@@ -16,6 +17,7 @@ from app.graph.node import encode_id
 from app.graph.plan.selection import Leaf
 from app.graph.visibility import ADMIN, visibility
 from app.paging import AnyColumn, is_small_integer
+from app.statements import as_text
 
 
 class DeclinedError(Exception):
@@ -54,17 +56,20 @@ def value_leaf(common: dict[str, Any], type_: GraphQLOutputType, column: AnyColu
     named = get_named_type(type_)
     if not is_leaf_type(named):
         raise DeclinedError
+    value: Callable[[Any], Any] = named.serialize
     if isinstance(named, GraphQLEnumType):
         text, code, is_quoted = _EnumTexts(named), "{w}[{a}]", False
     elif named.name == "Int" and is_small_integer(column):
         text, code, is_quoted = None, "{a}.__index__()", False  # which nothing has but integers, and these fit
+    elif named.name == "DateTime":
+        # The driver's own objects take five times as long to make and to write.
+        text, code, is_quoted, column = time_text, "{w}({a})", False, as_text(column)
+        value = _from_time_text
     elif named.name in _TEXTS:
         text, code, is_quoted = _TEXTS[named.name]
     else:
         raise DeclinedError
-    return Leaf(
-        **common, column=column, value=named.serialize, text=text, code=code, is_quoted=is_quoted, for_staff=for_staff
-    )
+    return Leaf(**common, column=column, value=value, text=text, code=code, is_quoted=is_quoted, for_staff=for_staff)
 
 
 # As ``encode_id``. Of letters, digits, colons and hyphens Base64 makes neither ``+`` nor ``/``.
@@ -89,11 +94,30 @@ def _int_text(cell: Any) -> str:
     raise ValueError
 
 
+def time_text(cell: str) -> str:
+    """The JSON of a time, from how PostgreSQL writes one: ``2026-01-31 23:59:59.5+00`` in UTC and DateStyle ISO.
+
+    Raises:
+        ValueError: it is none of the four-digit years.
+    """
+    if cell[10:11] != " " or cell[-3:] != "+00":
+        raise ValueError(f"no time: {cell!r}")
+    if len(cell) == _WHOLE_SECONDS:
+        return f'"{cell[:10]}T{cell[11:19]}+00:00"'
+    return f'"{cell[:10]}T{cell[11:-3]:0<15}+00:00"'  # which PostgreSQL writes without the zeros at its end
+
+
+_WHOLE_SECONDS = len("2026-01-31 23:59:59+00")
+
+
+def _from_time_text(cell: str) -> str:
+    return json.loads(time_text(cell))
+
+
 _TEXTS: dict[str, tuple[object, str, bool]] = {
     "UUID": (None, "{a}+e", True),  # which is text already; to add nothing to NULL raises
     "Decimal": (None, "{a}+e", True),
     "String": (encode_basestring, "{w}({a})", False),
     "Boolean": ({True: "true", False: "false"}, "{w}[{a}]", False),
-    "DateTime": (None, "{a}.isoformat()", True),
     "Int": (_int_text, "{w}({a})", False),
 }
