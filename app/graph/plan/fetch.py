@@ -6,10 +6,10 @@ yet: what a level finds are the rows themselves, each behind the key that it ans
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from graphql.execution.values import VariableValues
 
@@ -23,6 +23,8 @@ from app.graph.visibility import check_visible
 from app.paging import Cursors
 from app.reads import WHOLE_TABLE
 from app.statements import answered
+
+T = TypeVar("T")
 
 ROOT: Any = ()
 """In place of the row that the root has not."""
@@ -82,10 +84,7 @@ class Fetching:
         """All rows of a selection and of all below it. What fails is noted where it failed."""
         batch = Batch(selection, rows, keys)
         if rows and selection.loaded:
-            if len(selection.loaded) == 1:
-                batch.loaded = [await self._load(selection.loaded[0], batch)]
-            else:
-                batch.loaded = await asyncio.gather(*(self._load(item, batch) for item in selection.loaded))
+            batch.loaded = await together([self._load(item, batch) for item in selection.loaded])
         return batch
 
     async def _load(self, item: Loading, batch: Batch) -> Loaded:
@@ -124,14 +123,13 @@ class Fetching:
         ask = item.asking.of(self._variable_values)
         keys = _keys_of(item, batch) if item.via else [WHOLE_TABLE]
         if item.wants_rows and item.wants_total:
-            rows, totals = await asyncio.gather(self._ask(ask.rows, keys), self._ask(ask.total, keys))
+            rows, totals = await together([self._ask(ask.rows, keys), self._ask(ask.total, keys)])
         else:
             rows = await self._ask(ask.rows, keys) if item.wants_rows else _NOTHING
             totals = await self._ask(ask.total, keys) if item.wants_total else _NOTHING
         loaded = Loaded(key=WHOLE_TABLE)
-        together = _paged(item, loaded, ask, keys, rows, {key: row["total"] for row, key in zip(*totals, strict=True)})
-        children = [self.batch(child, together) for child in item.children]
-        loaded.children = await asyncio.gather(*children) if len(children) > 1 else [await one for one in children]
+        all_rows = _paged(item, loaded, ask, keys, rows, {key: row["total"] for row, key in zip(*totals, strict=True)})
+        loaded.children = await together([self.batch(child, all_rows) for child in item.children])
         return loaded
 
     async def _nodes(self, item: NodesItem) -> Loaded:
@@ -146,11 +144,11 @@ class Fetching:
             except BadUserInputError as error:
                 loaded.ids.append(error)
         loaded.most = len(loaded.ids)
-        loaded.children = await asyncio.gather(
-            *(
+        loaded.children = await together(
+            [
                 self._of_type(loaded, type_, Ask(read, child.columns), uuids.get(type_, []), child)
                 for (type_, read), child in zip(reads.items(), item.children, strict=True)
-            )
+            ]
         )
         return loaded
 
@@ -204,17 +202,17 @@ def _paged(
     else:
         for row, key in zip(*found, strict=True):
             of_key[key].append(row)
-    together: list[Row] = []
+    all_rows: list[Row] = []
     for key in keys:
-        rows, page, start = of_key.get(key, []), _ROWS_ALONE, len(together)
+        rows, page, start = of_key.get(key, []), _ROWS_ALONE, len(all_rows)
         if item.wants_page:
             page = ask.window.page(rows, ask.cursors, totals.get(key))
-            together += page.nodes
+            all_rows += page.nodes
         else:
-            together += reversed(rows) if ask.window.from_end else rows
-        loaded.pages[key] = page, start, len(together)
-        loaded.most = max(loaded.most, len(together) - start)
-    return together
+            all_rows += reversed(rows) if ask.window.from_end else rows
+        loaded.pages[key] = page, start, len(all_rows)
+        loaded.most = max(loaded.most, len(all_rows) - start)
+    return all_rows
 
 
 def _keys_of(item: Loading, batch: Batch) -> list[Any]:
@@ -224,3 +222,25 @@ def _keys_of(item: Loading, batch: Batch) -> list[Any]:
     """
     key_of = batch.selection.keys[item.number]
     return list(dict.fromkeys(map(key_of, batch.rows))) if key_of else []
+
+
+async def together(all_of: Sequence[Coroutine[Any, Any, T]]) -> list[T]:  # what they yield and are sent is asyncio's
+    """The results of all, which run at the same time: the first in this task, so that most levels need no other.
+
+    Raises:
+        Exception: what the first of them to fail raises. The others are stopped.
+    """
+    tasks = [asyncio.create_task(each) for each in all_of[1:]]
+    try:
+        return [await each for each in (*all_of[:1], *tasks)]
+    except BaseException:
+        for task in tasks:
+            task.add_done_callback(_look_at)
+            task.cancel()
+        raise
+
+
+def _look_at(task: asyncio.Task[T]) -> None:
+    """Take notice of how a task ended that nobody waits for, or asyncio would complain that nobody did."""
+    if not task.cancelled():
+        task.exception()
