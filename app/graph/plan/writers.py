@@ -22,7 +22,7 @@ def rows_writer(selection: Selection) -> WriteRows:
     cells = [f"a{number}" for number in range(selection.width + len(selection.columns))]
     texts = [name for item in selection.loaded for name in (f"t{item.number}", f"k{item.number}")]
     pieces = _Pieces(selection, ", ".join([*cells, *texts]))
-    body = pieces.of(selection.value, 0) if selection.value is not None else pieces.object(selection.items)
+    body = pieces.of(selection.value) if selection.value is not None else pieces.object(selection.items)
     row = ", ".join([*cells, *(["*_"] if selection.more else [])])
     given = "".join(f", {name}" for name in texts)
     return _function(f"rows{given}", f"[f'{body}' for {f'({row},)' if cells else '_'} in rows]", pieces.names)
@@ -38,29 +38,25 @@ class _Pieces:
 
     def object(self, items: tuple[Item, ...]) -> str:
         """That of an object."""
-        base = len(self.names)  # so that no name is taken twice
-        pieces = (f'"{item.key}":{self.of(item, base + number)}' for number, item in enumerate(items))
-        return "{{" + ",".join(pieces) + "}}"
+        return "{{" + ",".join(f'"{item.key}":{self.of(item)}' for item in items) + "}}"
 
-    def of(self, item: Item, number: int) -> str:
+    def of(self, item: Item) -> str:
         """That of a field."""
         match item:
             case Typename():
                 return f'"{item.type_name}"'
             case Leaf():
                 cell = self._cell(item.column)
-                self.names[f"w{number}"] = item.text
-                written = item.code.format(a=cell, w=f"w{number}")
+                written = item.code.format(a=cell, w=self._named("w", item.text))
                 if item.is_required:
                     return f'"{{{written}}}"' if item.is_quoted else f"{{{written}}}"
                 return f"{{n if {cell} is None else {f'q+{written}+q' if item.is_quoted else written}}}"
             case JoinedItem():
                 # A function of its own: in this version of Python an f-string cannot stand in one with its own quotes.
-                self.names[f"o{number}"] = None
                 text = "f'" + self.object(item.items) + "'"
-                self.names[f"o{number}"] = _function(self._given, text, self.names)
+                name = self._named("o", _function(self._given, text, self.names))
                 cell = self._cell(item.key_column)
-                written = f"o{number}({self._given})"
+                written = f"{name}({self._given})"
                 return f"{{{written}}}" if item.is_required else f"{{n if {cell} is None else {written}}}"
             case EdgeItem(is_list=True):
                 return f'[{{t{item.number}.get({self._key(item)}, "")}}]'
@@ -70,6 +66,12 @@ class _Pieces:
                 return f"{{t{item.number}[{self._key(item)}]}}"
             case _:
                 raise TypeError(item)
+
+    def _named(self, letter: str, value: object) -> str:
+        """A name for a value, which nothing else has."""
+        name = f"{letter}{len(self.names)}"
+        self.names[name] = value
+        return name
 
     def _cell(self, column: AnyColumn) -> str:
         return f"a{self._selection.place(column)}"

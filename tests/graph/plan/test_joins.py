@@ -31,6 +31,7 @@ def test_what_is_below_a_row_beside_is_loaded(executors: Executors) -> None:
         "category { parent { parent { parent { parent { parent { name } } } } } }",
         "category { ...C } ... on Product { category { createdAt } } category { __typename }",
         "primaryImage { url } category { name } images { id }",
+        "primaryImage { id } id category { id parent { id } } uuid",
     ],
 )
 def test_rows_beside_answer_as_edges_do(executors: Executors, fields: str) -> None:
