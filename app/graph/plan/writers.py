@@ -22,7 +22,7 @@ def rows_writer(selection: Selection) -> WriteRows:
     cells = [f"a{number}" for number in range(selection.width + len(selection.columns))]
     texts = [name for item in selection.loaded for name in (f"t{item.number}", f"k{item.number}")]
     pieces = _Pieces(selection, ", ".join([*cells, *texts]))
-    body = pieces.of(selection.value) if selection.value is not None else pieces.object(selection.items)
+    body = pieces.of(selection.value) if selection.value is not None else pieces.of_object(selection.items)
     row = ", ".join([*cells, *(["*_"] if selection.more else [])])
     given = "".join(f", {name}" for name in texts)
     return _function(f"rows{given}", f"[f'{body}' for {f'({row},)' if cells else '_'} in rows]", pieces.names)
@@ -36,7 +36,7 @@ class _Pieces:
         self._selection = selection
         self._given = given
 
-    def object(self, items: tuple[Item, ...]) -> str:
+    def of_object(self, items: tuple[Item, ...]) -> str:
         """That of an object."""
         return "{{" + ",".join(f'"{item.key}":{self.of(item)}' for item in items) + "}}"
 
@@ -53,7 +53,7 @@ class _Pieces:
                 return f"{{n if {cell} is None else {f'q+{written}+q' if item.is_quoted else written}}}"
             case JoinedItem():
                 # A function of its own: in this version of Python an f-string cannot stand in one with its own quotes.
-                text = "f'" + self.object(item.items) + "'"
+                text = "f'" + self.of_object(item.items) + "'"
                 name = self._named("o", _function(self._given, text, self.names))
                 cell = self._cell(item.key_column)
                 written = f"{name}({self._given})"
