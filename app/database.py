@@ -10,12 +10,14 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from time import perf_counter
+from typing import Any, TypeVar, cast
 
 import asyncpg
 
 from app.breaker import Breaker
 from app.errors import AppError, ConflictError, DatabaseUnavailableError
+from app.metrics import DatabaseFigures
 from app.pool import BusyError, Connection, Pool, Row, UnreachableError, Work, settled
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
@@ -34,7 +36,8 @@ _LONGER = 1.3  # times as long as a read, a transaction waits for a lock
 _BUSY_LOGGED = 60.0  # seconds between two lines about connections that are all busy
 
 # Every session, also that of the command line: partition bounds written in another zone overlap their neighbours.
-SESSION = {"TimeZone": "UTC"}
+# And times are read as text.
+SESSION = {"TimeZone": "UTC", "DateStyle": "ISO"}
 
 _ROOM = """SELECT pg_postmaster_start_time() AS started, current_setting('max_connections')::int
     - current_setting('superuser_reserved_connections')::int
@@ -83,6 +86,7 @@ class Database:
     def __init__(self, name: DatabaseName, settings: Settings, observe: Observer | None = None) -> None:
         self.name: DatabaseName = name
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_pause)
+        self.figures = DatabaseFigures()
         self._settings = settings
         self._observe = observe
         # Deadlocks are found after a second (deadlock_timeout): where a wait for a lock ends at the same time, the
@@ -107,7 +111,18 @@ class Database:
                 "jit": "off",
             },
             self._heard,
+            self.figures,
         )
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it answers, as far as is known from what was last asked."""
+        return self._answers
+
+    @property
+    def pool(self) -> Pool:
+        """Its connections."""
+        return self._pool
 
     async def open(self) -> None:
         """Ready the pool. Connects to nothing, so this works while the database is down."""
@@ -197,7 +212,17 @@ class Database:
         """Run a statement by one of the connection's methods. Raises what ``Pool.ask`` does."""
         if self._observe is not None:
             self._observe(self.name, sql)
-        return await self._pool.ask(connection, method, sql, *args)
+        start = perf_counter()
+        try:
+            answer = await self._pool.ask(connection, method, sql, *args)
+        except BaseException:
+            self.figures.failed += 1
+            raise
+        finally:
+            self.figures.statements.add(perf_counter() - start)
+        if method == connection.fetch:
+            self.figures.rows += len(cast("list[Row]", answer))
+        return answer
 
     async def _probe(self, sql: str) -> list[Row]:
         rows = await self._noted(self._pool.run(self._read(sql, ()), _PROBE, in_all=True, again=True))

@@ -19,10 +19,19 @@ class Deadline:
             deadline.end()
     """
 
-    def __init__(self, seconds: float, *, late: float = 0.0, most: float = 0.0) -> None:
-        """``late``, ``most``: where the loop notices it later than ``late`` seconds, since it stood still or has much
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        late: float = 0.0,
+        most: float = 0.0,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """``loop``: the running one, where it is at hand: to ask for it is a call of the system each time.
+
+        ``late``, ``most``: where the loop notices it later than ``late`` seconds, since it stood still or has much
         to do, what came meanwhile has not been read. Then there is as much time again, but no more than ``most``."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._task = asyncio.current_task(self._loop)
         self._cancelling = self._task.cancelling() if self._task else 0
         self._late = late

@@ -1,9 +1,11 @@
 """The gateway as an ASGI application: what lives as long as the process, the routes, and what goes around them."""
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -26,6 +28,11 @@ from app.graph.schema import build_schema
 from app.identity.sessions import Identity
 from app.middleware import Direct, Draining, Requests
 from app.settings import DatabaseName, Settings
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
+
+log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -59,7 +66,8 @@ def create_app(
         return await _ready(_services(request).databases, histories)
 
     page = build_page(demo=demo) if settings.graphiql else None
-    endpoint = Endpoint(Engine(schema, settings, compiles=compiles), settings, page)
+    engine = Engine(schema, settings, compiles=compiles)
+    endpoint = Endpoint(engine, settings, page)
     routes = [
         Route("/", _root),
         Route("/schema.graphql", printed),
@@ -81,12 +89,32 @@ def create_app(
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[Services]:
     async with (
+        _traced(settings.otel_exporter_otlp_endpoint) as tracing,
         Databases.opened(settings, count_statement) as databases,
         Identity.opened(databases, settings) as identity,
     ):
         await databases.answering()  # what does not answer is in the log from the start
         await databases.check_capacity()
-        yield Services(databases, settings, identity)
+        yield Services(databases, settings, identity, tracing)
+
+
+@asynccontextmanager
+async def _traced(endpoint: str | None) -> "AsyncGenerator[Tracing | None]":
+    """What makes traces, where there is somebody to send them to and OpenTelemetry is installed."""
+    if endpoint is None:
+        yield None
+        return
+    try:
+        from app.tracing import traced
+    except ImportError:
+        log.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but nothing is traced: OpenTelemetry is not installed; "
+            "install it with: pip install 'storegraph[otel]'"
+        )
+        yield None
+        return
+    async with traced(endpoint) as tracing:
+        yield tracing
 
 
 @asynccontextmanager

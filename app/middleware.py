@@ -10,13 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import logs
 from app.errors import ErrorCode
-from app.graph.http import header, refusal
+from app.graph.http import CLOSED, header, refusal
 
 log = logging.getLogger(logs.REQUESTS)
 
 PROBES = ("/healthz", "/readyz")
-CLOSED = 499
-"""In the log, the status of a request whose client went away unanswered (nginx's convention)."""
 
 
 class Draining:

@@ -12,6 +12,7 @@ import asyncpg
 
 from app.deadline import Deadline
 from app.errors import DatabaseTimeoutError, DatabaseUnavailableError, MissingPartitionError
+from app.metrics import DatabaseFigures
 from app.settings import DatabaseName, Settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ class BusyError(DatabaseUnavailableError):
     """All connections are in use, and none came free in time."""
 
 
+class _Slots(asyncio.Semaphore):
+    """One for each connection, so that it is known who waits for a connection in use and who for one to be made."""
+
+    @property
+    def free(self) -> int:
+        return self._value
+
+    @property
+    def waiting(self) -> int:
+        return sum(not waiter.done() for waiter in self._waiters or ())
+
+
 class Pool:
     """As many connections as ``pool_size``, made when they are first needed.
 
@@ -59,15 +72,20 @@ class Pool:
     """
 
     def __init__(
-        self, name: DatabaseName, settings: Settings, session: dict[str, str], heard: Callable[[], None]
+        self,
+        name: DatabaseName,
+        settings: Settings,
+        session: dict[str, str],
+        heard: Callable[[], None],
+        figures: DatabaseFigures,
     ) -> None:
         """``session``: what the server is to set for each connection. ``heard``: called whenever it answers that it has
-        stopped what nobody waits for any more, so that it is known to live."""
+        stopped what nobody waits for any more, so that it is known to live. ``figures``: what to count in."""
         self.name: DatabaseName = name
         self._settings = settings
         self._heard = heard
-        # One for each connection, so that it is known who waits for a connection in use and who for one to be made.
-        self._slots = asyncio.Semaphore(settings.pool_size)
+        self._figures = figures
+        self._slots = _Slots(settings.pool_size)
         self._ready: list[Connection] = []  # the one used last is used next
         self._unused = 0  # so many, from the first, have not been used for a while
         self._sweep: asyncio.TimerHandle | None = None
@@ -81,9 +99,25 @@ class Pool:
             server_settings=session,
         )
 
+    @property
+    def size(self) -> int:
+        """How many connections there may be."""
+        return self._settings.pool_size
+
+    @property
+    def in_use(self) -> int:
+        """How many connections work, are being made or are being cleaned up."""
+        return self.size - self._slots.free
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection to be free."""
+        return self._slots.waiting
+
     async def open(self) -> None:
         """Connects to nothing, so this works while the database is down."""
         await self._pool
+        self._loop = asyncio.get_running_loop()
         self._close_unused()
 
     async def close(self) -> None:
@@ -108,12 +142,12 @@ class Pool:
             DatabaseTimeoutError: there was no outcome in time, but the server lives.
             Exception: what ``work`` raises.
         """
-        end = _now() + limit if in_all else None
+        end = self._loop.time() + limit if in_all else None
         await self._take_slot(end)
         while True:
             losses = self._losses
             connection = await self._connection(end)
-            deadline = _deadline(limit if end is None else end - _now())
+            deadline = self._deadline(limit if end is None else end - self._loop.time())
             try:
                 result = await work(connection)
             except asyncio.CancelledError:
@@ -145,16 +179,20 @@ class Pool:
     async def _take_slot(self, end: float | None) -> None:
         if not self._slots.locked():
             await self._slots.acquire()  # at once
+            self._figures.waits.add(0.0)
             return
-        deadline = _deadline(self._allowed(self._settings.pool_wait, end))
+        start = self._loop.time()
+        deadline = self._deadline(self._allowed(self._settings.pool_wait, end))
         try:
             await self._slots.acquire()
         except asyncio.CancelledError:
             if deadline.passed():
+                self._figures.busy += 1
                 raise BusyError(self.name) from None
             raise
         finally:
             deadline.end()
+            self._figures.waits.add(self._loop.time() - start)
 
     async def _connection(self, end: float | None) -> Connection:
         """One that is there, or else a new one. Without any, the slot is given up."""
@@ -163,8 +201,9 @@ class Pool:
             self._unused = min(self._unused, len(self._ready))
             if not _is_closed(connection):
                 return connection
+            self._figures.losses += 1
             self._spawn(self._release(connection))
-        deadline = _deadline(self._allowed(self._settings.connect_timeout, end))
+        deadline = self._deadline(self._allowed(self._settings.connect_timeout, end))
         try:
             return await self._pool.acquire()
         except BaseException as error:
@@ -177,8 +216,12 @@ class Pool:
         finally:
             deadline.end()
 
+    def _deadline(self, seconds: float) -> Deadline:
+        # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
+        return Deadline(seconds, late=_LATE, most=CLEAN_UP, loop=self._loop)
+
     def _allowed(self, seconds: float, end: float | None) -> float:
-        return seconds if end is None else min(seconds, end - _now())
+        return seconds if end is None else min(seconds, end - self._loop.time())
 
     async def _overdue(self, cleaning: asyncio.Task[bool]) -> NoReturn:
         """What it means that there was no outcome at the deadline."""
@@ -257,6 +300,7 @@ class Pool:
         """
         if losses == self._losses:
             self._losses += 1
+            self._figures.losses += 1
             await self._pool.expire_connections()
             ready, self._ready, self._unused = self._ready, [], 0
             for connection in ready:
@@ -269,21 +313,12 @@ class Pool:
             self._spawn(self._close(connection))
         del self._ready[: self._unused]
         self._unused = len(self._ready)
-        self._sweep = asyncio.get_running_loop().call_later(_UNUSED, self._close_unused)
+        self._sweep = self._loop.call_later(_UNUSED, self._close_unused)
 
     async def _close(self, connection: Connection) -> bool:
         with suppress(Exception):
             await connection.close(timeout=CLEAN_UP)
         return await self._release(connection)
-
-
-def _deadline(seconds: float) -> Deadline:
-    # While the loop stood still, nobody read what the server may have sent: that time is not the server's.
-    return Deadline(seconds, late=_LATE, most=CLEAN_UP)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def settled(connection: Connection, statement: str) -> bool:

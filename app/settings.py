@@ -94,6 +94,16 @@ def _proxies(proxies: str) -> str:
 Proxies = Annotated[str, AfterValidator(_proxies)]
 
 
+def _collector_url(url: str) -> str | None:
+    """Empty is unset, as OpenTelemetry has it."""
+    if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+        raise ValueError("must be an address as in http://127.0.0.1:4318, of a collector that takes OTLP over HTTP")
+    return url or None
+
+
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)] | None
+
+
 def _named(path: object) -> object:
     if path == "":
         raise ValueError("is empty; name a file, or leave it out")
@@ -161,6 +171,9 @@ class Settings(BaseSettings):
     introspection: bool = True
     largest_total: Count = 10_000
     ready_at_heads: bool = False
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    metrics_host: str = "127.0.0.1"
+    otel_exporter_otlp_endpoint: CollectorUrl = None
 
     # HTTP
     cors_origins: Origins = ()
@@ -222,6 +235,12 @@ class Settings(BaseSettings):
             if other != name:
                 variables = f"{name}_database_url and {other}_database_url".upper().replace(" AND ", " and ")
                 raise ValueError(f"{variables} name the same database; each needs one of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _two_different_ports(self) -> Self:
+        if self.metrics_port == self.port:
+            raise ValueError("METRICS_PORT and PORT are the same; metrics need a port of their own")
         return self
 
     @classmethod

@@ -92,6 +92,8 @@ LAYERS: tuple[str, ...] = (
     "app.viewer",
     "app.logs",
     "app.breaker",
+    "app.metrics",
+    "app.tracing",
     "app.deadline",
     "app.pool",
     "app.database",
@@ -105,6 +107,9 @@ LAYERS: tuple[str, ...] = (
     "app.graph",
     "app.middleware",
     "app.demo_token",
+    "app.metrics_upkeep",
+    "app.metrics_collector",
+    "app.metrics_server",
     "app.main",
     "app.serving",
 )

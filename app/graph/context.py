@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import strawberry
 from aiodataloader import DataLoader
@@ -22,6 +22,9 @@ from app.reads import Columns, Read
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
 from app.statements import Slice, by_key, fetch
 from app.viewer import NOBODY, Viewer
+
+if TYPE_CHECKING:  # it needs an extra
+    from app.tracing import Tracing
 
 Place = tuple[str, ...]
 """Where a field stands in the answer: its path without the numbers in lists, each step with its parent's type."""
@@ -59,6 +62,7 @@ class Loaders:
 
     def __init__(self, services: "Services", viewer: Viewer) -> None:
         self._databases = services.databases
+        self._tracing = services.tracing
         self._viewer = viewer
         self._loaders: dict[tuple[Place, Ask], DataLoader[Any, list[Row]]] = {}
         # One operation must not take all connections of a database from everybody else.
@@ -85,12 +89,22 @@ class Loaders:
         parameters = dict(ask.parameters)
         if ask.read.own_keys is not None:
             parameters |= await self._own_keys(ask.read.own_keys)
-        async with self._connections[ask.read.database]:
-            rows = await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+        self._databases[ask.read.database].figures.batches.add(len(keys))
+        if self._tracing is None:
+            rows = await self._fetch(ask, keys, parameters)
+        else:
+            table = ask.read.rows and ask.read.rows.model.__tablename__
+            with self._tracing.read(ask.read.database, table, len(keys)) as span:
+                rows = await self._fetch(ask, keys, parameters)
+                span.set_attribute("db.response.returned_rows", len(rows))
         self._rows += len(rows)
         if self._rows > self._largest:
             raise too_large(self._largest)
         return rows
+
+    async def _fetch(self, ask: Ask, keys: Sequence[Any], parameters: dict[str, object]) -> list[Row]:
+        async with self._connections[ask.read.database]:
+            return await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = by_key(ask.read, keys, await self.fetch(ask, keys))
@@ -131,6 +145,7 @@ class Services:
     databases: Databases
     settings: Settings
     identity: Identity
+    tracing: "Tracing | None" = None
 
 
 @dataclass

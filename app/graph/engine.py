@@ -42,6 +42,7 @@ from app.graph.guard.limits import MAX_ERRORS, check_limits, check_text, check_v
 from app.graph.guard.turns import Turns
 from app.graph.plan.compiler import compiled
 from app.graph.plan.plan import Plan
+from app.metrics import NONE, DocumentFigures
 from app.settings import Settings
 from app.viewer import NOBODY
 
@@ -51,8 +52,6 @@ DOCUMENTS_KEPT = 128
 """How many documents are kept as they were parsed and checked: that takes longer than to run most of them."""
 LONGEST_KEPT = 4_000
 """Characters. Longer documents are not kept, so that nobody fills the memory with them, and the garbage collector's."""
-
-
 KEPT_OF_EACH = 16
 """How many plans and costs are kept of one document: there is one for each of its operations, and for what the
 variables make of it."""
@@ -83,6 +82,8 @@ class Answer:
     """``data``, ``errors`` and ``extensions``. No ``data`` where nothing was executed. They can be ``Json``."""
     refused: bool
     """Whether nothing was executed."""
+    operation: str = NONE
+    """query, mutation or subscription."""
     operation_name: str | None = None
     codes: frozenset[ErrorCode] = field(default_factory=frozenset[ErrorCode])
     is_compiled: bool = False
@@ -142,6 +143,7 @@ class Engine:
         self._settings = settings
         self._trusted = TrustedDocuments.load(settings)
         self._kept: OrderedDict[str, _Document] = OrderedDict()
+        self.figures = DocumentFigures()
         self._turns = Turns()
         self._hides = not settings.introspection
         self._rules = [*specified_rules, *(() if settings.introspection else (NoSchemaIntrospectionCustomRule,))]
@@ -194,6 +196,7 @@ class Engine:
         return Answer(
             body,
             refused=False,
+            operation=operation.operation.value,
             operation_name=_name(operation),
             codes=frozenset(errors.codes),
             is_compiled=prepared.plan is not None,
@@ -251,16 +254,21 @@ class Engine:
         }
         given = (self._strawberry, self._schema, operation, fragments, values, self._settings.largest_total)
         root = compiled(*given)
+        self.figures.compiled += root is not None
+        self.figures.declined += root is None
         apart = compiled(*given, joins=False) if root and root.has_joins else None
         return _keep(document.plans, key, root and Plan(root, apart))
 
     async def _document(self, text: str) -> _Document:
         if (kept := self._kept.get(text)) is not None:
             self._kept.move_to_end(text)
+            self.figures.found += 1
             return kept
         async with self._turns.taken(len(text)):
             if (kept := self._kept.get(text)) is not None:  # another request made it while this one waited
+                self.figures.found += 1
                 return kept
+            self.figures.checked += 1
             try:
                 document = self._check(text)
             finally:
@@ -271,6 +279,7 @@ class Engine:
             self._kept[text] = document
             if len(self._kept) > DOCUMENTS_KEPT:
                 self._kept.popitem(last=False)
+            self.figures.kept = len(self._kept)
         return document
 
     def _check(self, text: str) -> _Document:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
+from time import perf_counter
 from typing import cast
 
 from starlette.responses import Response
@@ -33,6 +34,7 @@ from app.graph.payload import (
     request_of_query_string,
 )
 from app.graph.plan.plan import Json
+from app.metrics import NONE, RequestFigures
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 ALLOWED = "GET, HEAD, OPTIONS, POST"
 PUBLIC_SECONDS = 60
 """How long a public answer to a GET by hash may be kept by whoever passes it on."""
+CLOSED = 499
+"""The status of a request whose client went away unanswered (nginx's convention)."""
 LEFT_TO_CONNECTION = 65_536
 """Bytes of an answer that are written at once, whether or not the client takes them: uvicorn's own limit."""
 BUSY = "The gateway has as many requests as it can take. Try again in a second."
@@ -66,20 +70,28 @@ class Endpoint:
         self._engine = engine
         self._settings = settings
         self._page = page
-        self._in_flight = 0
+        self.figures = RequestFigures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        media_type = JSON
+        start, media_type = perf_counter(), JSON
         try:
             media_type = self._media_type(scope)
             if media_type == HTML:
                 response = self._page
             else:
-                response = await self._respond(scope, receive, send, media_type)
+                response = await self._respond(scope, receive, send, media_type, start)
         except RefusedError as refused:
+            self.figures.add(refused.status, perf_counter() - start, (refused.code,))
             response = refusal(refused.status, str(refused), refused.code, refused.headers, media_type)
         except _GoneError:
+            self.figures.add(CLOSED, perf_counter() - start)
             return
+        except asyncio.CancelledError:  # its time is up: whoever cancelled it tells the client
+            self.figures.add(503, perf_counter() - start, (ErrorCode.TIMEOUT,))
+            raise
+        except Exception:  # masked, logged and answered further out
+            self.figures.add(500, perf_counter() - start, (ErrorCode.INTERNAL,))
+            raise
         if response is not None:
             await response(scope, receive, send)
 
@@ -91,8 +103,10 @@ class Endpoint:
             raise RefusedError(406, f"Answers are {GRAPHQL} or {JSON}: accept one of them.")
         return media_type
 
-    async def _respond(self, scope: Scope, receive: Receive, send: Send, media_type: MediaType) -> Response | None:
-        """Answer the request; or return what is yet to be sent, of what takes nobody's place."""
+    async def _respond(
+        self, scope: Scope, receive: Receive, send: Send, media_type: MediaType, start: float
+    ) -> Response | None:
+        """Answer the request, come at ``start``; or return what is yet to be sent, of what takes nobody's place."""
         if scope["method"] == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ALLOWED})
         services: Services = scope["state"]["services"]
@@ -105,18 +119,34 @@ class Endpoint:
             raise RefusedError(401, str(error), error.code, challenge) from None
         context = Context(services, viewer, address=(scope.get("client") or ("",))[0])
         self._check_load()
-        self._in_flight += 1
+        self.figures.in_flight += 1
         try:
-            answer = await self._engine.answer(request, context)
-            await _send_whole(answer, request, media_type, send)
+            answer = await self._answer(request, context, scope)
+            executor = _executor(answer)
+            status = _status(answer, media_type)
+            await _send_whole(answer, status, executor, request, media_type, send)
+            self.figures.add(
+                status, perf_counter() - start, answer.codes, executor=executor, operation=answer.operation
+            )
         except MutationOverGetError:
             raise RefusedError(
                 405, "A GET changes nothing: send a mutation by POST.", headers={"Allow": "POST"}
             ) from None
         finally:
-            self._in_flight -= 1
+            self.figures.in_flight -= 1
             logs.add(statements=dict(context.statements))
         return None
+
+    async def _answer(self, request: Request, context: Context, scope: Scope) -> Answer:
+        tracing = context.services.tracing
+        if tracing is None:
+            return await self._engine.answer(request, context)
+        with tracing.operation(header(scope, b"traceparent"), header(scope, b"tracestate")) as operation:
+            logs.add(trace_id=operation.trace_id)
+            answer = await self._engine.answer(request, context)
+            name = (answer.operation_name or "")[: logs.LONGEST_VALUE]
+            operation.answered(answer.operation, name, _executor(answer), answer.codes)
+            return answer
 
     async def _request(self, scope: Scope, receive: Receive) -> Request:
         """What is asked, or its refusal."""
@@ -130,7 +160,7 @@ class Endpoint:
 
     def _check_load(self) -> None:
         """Refuse at once what would have to wait. A body that trickles in takes nobody's place meanwhile."""
-        if self._in_flight >= self._settings.max_in_flight:
+        if self.figures.in_flight >= self._settings.max_in_flight:
             raise RefusedError(503, BUSY, ErrorCode.RATE_LIMITED, {"Retry-After": "1"})
 
     async def _body(self, length: str | None, receive: Receive) -> bytes:
@@ -167,20 +197,31 @@ def header(scope: Scope, name: bytes) -> str | None:
     return ", ".join(values) if values else None
 
 
-async def _send_whole(answer: Answer, request: Request, media_type: MediaType, send: Send) -> None:
+def _executor(answer: Answer) -> str:
+    return NONE if answer.refused else "plan" if answer.is_compiled else "resolvers"
+
+
+def _status(answer: Answer, media_type: MediaType) -> int:
+    if answer.refused and media_type == GRAPHQL:
+        return next((_STATUS[code] for code in sorted(answer.codes) if code in _STATUS), 400)
+    return 200
+
+
+async def _send_whole(
+    answer: Answer, status: int, executor: str, request: Request, media_type: MediaType, send: Send
+) -> None:
     """Send an answer, and wait until the client has taken what is too much to be left to the connection."""
-    executor = None if answer.refused else "plan" if answer.is_compiled else "resolvers"
     logs.add(
         operation=(answer.operation_name or "")[: logs.LONGEST_VALUE] or None,
         codes=sorted(map(str, answer.codes)),
-        executor=executor,
+        executor=None if answer.refused else executor,
     )
-    status = 200
-    if answer.refused and media_type == GRAPHQL:
-        status = next((_STATUS[code] for code in sorted(answer.codes) if code in _STATUS), 400)
     is_public = answer.cacheable and not request.may_mutate and is_by_hash(request)
     body = _encoded(_identified(answer.body))
-    headers = [*_headers(media_type, executor, is_public), (b"content-length", str(len(body)).encode())]
+    headers = [
+        *_headers(media_type, None if answer.refused else executor, is_public),
+        (b"content-length", str(len(body)).encode()),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     # Uvicorn waits for the client before it writes, and not after the last piece: so there is an empty one.
     much = len(body) > LEFT_TO_CONNECTION

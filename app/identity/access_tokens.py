@@ -32,6 +32,11 @@ class AccessTokens:
         self.lifetime = lifetime
         self._known: OrderedDict[str, tuple[Viewer, int]] = OrderedDict()  # verified, with the second they expire at
 
+    @property
+    def kept(self) -> int:
+        """How many verified tokens are kept."""
+        return len(self._known)
+
     def issue(self, viewer: Viewer) -> str:
         """A token for a viewer who is somebody."""
         now = int(time())

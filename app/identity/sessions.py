@@ -85,6 +85,11 @@ class Identity:
         if self._tools_or_none is not None:
             self._tools_or_none.passwords.close()
 
+    @property
+    def tokens_kept(self) -> int:
+        """How many verified access tokens are kept."""
+        return self._tools_or_none.access_tokens.kept if self._tools_or_none else 0
+
     def viewer_of(self, authorization: str | None) -> Viewer:
         """Who asks, by the header of this name; nobody without one. Asks no database.
 
