@@ -98,6 +98,8 @@ async def test_a_page_reads_its_rows_and_one_more_where_that_is_asked(
         database = fetch(self, name)
 
         class Counting:
+            figures = database.figures
+
             async def fetch(self, sql: str, *args: object) -> list[Row]:
                 rows = await database.fetch(sql, *args)
                 read.append(len(rows))

@@ -16,6 +16,7 @@ def counted(sessions: Sessions, shop: Settings) -> Settings:
     if not rows(shop, "orders", "SELECT current_setting('pg_stat_statements.max', true)")[0][0]:
         pytest.skip("this server loads no pg_stat_statements")
     sessions.execute('CREATE SCHEMA "the stats"', 'CREATE EXTENSION pg_stat_statements SCHEMA "the stats"')
+    rows(shop, "orders", 'SELECT "the stats".pg_stat_statements_reset()')  # other tests have left thousands
     return shop
 
 
