@@ -328,6 +328,7 @@ class Databases:
 
     def __init__(self, settings: Settings, observe: Observer | None = None) -> None:
         self._pool_size = settings.pool_size
+        self._workers = settings.workers
         self._databases = {name: Database(name, settings, observe) for name in DATABASE_NAMES}
 
     def __getitem__(self, name: DatabaseName) -> Database:
@@ -349,12 +350,14 @@ class Databases:
             if room is not None:
                 servers.setdefault(room, []).append(name)
         for (_, available), names in servers.items():
-            if self._pool_size * len(names) > available:
+            pools = len(names) * self._workers
+            if self._pool_size * pools > available:
                 log.warning(
-                    "the pools of %s can take %d connections (POOL_SIZE %d, each) of one server, which allows %d"
+                    "the pools of %s can take %d connections (POOL_SIZE %d, each%s) of one server, which allows %d"
                     " (max_connections without the reserved ones): set POOL_SIZE to %d or raise max_connections",
-                    *(", ".join(names), self._pool_size * len(names), self._pool_size),
-                    *(available, max(1, available // len(names))),
+                    *(", ".join(names), self._pool_size * pools, self._pool_size),
+                    *(f" in {self._workers} workers" if self._workers > 1 else "", available),
+                    max(1, available // pools),
                 )
 
     @classmethod

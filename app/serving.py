@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -66,15 +66,35 @@ def serve(settings: Settings, listener: socket.socket, *, demo: bool = False) ->
     Raises:
         OperationError: the application did not start; the log says why.
     """
+    begin(settings)
+    run(settings, listener, Draining(), demo=demo)
+
+
+def begin(settings: Settings) -> None:
+    """Set up the log, and say what is to be said once, however many processes serve."""
     logs.configure(settings)
     if settings.jwt_secret is None:
         log.warning(
             "JWT_SECRET is not set: nobody can sign in, and only what is public is seen; "
             "make one with: openssl rand -base64 48"
         )
-    draining = Draining()
+
+
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    draining: Draining,
+    *,
+    demo: bool = False,
+    started: Callable[[], object] = lambda: None,
+) -> None:
+    """Serve from this process, as ``serve`` does, after ``begin``. ``started`` is called once requests are taken.
+
+    Raises:
+        OperationError: the application did not start; the log says why.
+    """
     config = config_of(create_app(settings, draining=draining, demo=demo), settings)
-    server = _Server(config, draining, settings.drain_grace)
+    server = _Server(config, draining, settings.drain_grace, started)
     settle_memory()
     with ended_by_signals():
         try:
@@ -212,8 +232,11 @@ class _Protocol(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Uvicorn's, but that it goes on for a while once it was told to end."""
 
-    def __init__(self, config: uvicorn.Config, draining: Draining, grace: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, draining: Draining, grace: float, announce: Callable[[], object]
+    ) -> None:
         super().__init__(config)
+        self._announce = announce
         self._draining = draining
         self._grace = grace
         self._ends_at = math.inf
@@ -224,6 +247,7 @@ class _Server(uvicorn.Server):
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
             log.info("serving http://%s:%d/graphql", f"[{host}]" if ":" in host else host, port)
+        self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

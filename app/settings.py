@@ -165,6 +165,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     graphiql: bool = True
@@ -238,9 +239,18 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _two_different_ports(self) -> Self:
+    def _different_ports(self) -> Self:
+        """A worker has its metrics at the port after the one of the worker before."""
+        if self.metrics_port is None:
+            return self
         if self.metrics_port == self.port:
             raise ValueError("METRICS_PORT and PORT are the same; metrics need a port of their own")
+        last = self.metrics_port + self.workers - 1
+        if last > 65535 or self.metrics_port < self.port <= last:
+            raise ValueError(
+                f"METRICS_PORT: {self.workers} workers need the ports {self.metrics_port} to {last} for their metrics;"
+                " choose one so that all of them are free, at most 65535, and none is PORT"
+            )
         return self
 
     @classmethod

@@ -112,6 +112,7 @@ LAYERS: tuple[str, ...] = (
     "app.metrics_server",
     "app.main",
     "app.serving",
+    "app.workers",
 )
 """What each may import: itself, and what stands before it."""
 

@@ -17,14 +17,21 @@ gateway = typer.Typer()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default HOST, or else 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; by default PORT, or else 8000.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes behind the port; by default WORKERS, or else 1.")
+    ] = None,
 ) -> None:
     """Serve the gateway over the four databases that the environment names."""
     from app import serving
+    from app.workers import serve_from_several
 
-    given = {"host": host, "port": port}
+    given = {"host": host, "port": port, "workers": workers}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     with serving.listen(settings.host, settings.port) as listener:
-        serving.serve(settings, listener)
+        if settings.workers > 1:
+            serve_from_several(settings, listener)
+        else:
+            serving.serve(settings, listener)
 
 
 @gateway.command()
