@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from app.database import Databases
@@ -25,6 +25,7 @@ from app.graph.engine import Engine
 from app.graph.http import Endpoint, refusal
 from app.graph.page import build_page
 from app.graph.schema import build_schema
+from app.graph.schema_route import schema_route
 from app.identity.sessions import Identity
 from app.middleware import Direct, Draining, Requests
 from app.settings import DatabaseName, Settings
@@ -55,11 +56,6 @@ def create_app(
         async with _opened(settings) as services, _measured(settings, services, engine, endpoint):
             yield {"services": services}
 
-    async def printed(_request: Request) -> Response:
-        if not settings.introspection:
-            raise HTTPException(404, "The schema is not shown here: INTROSPECTION is off.")
-        return PlainTextResponse(schema.as_str() + "\n")
-
     async def readyz(request: Request) -> Response:
         if draining.begun:
             return JSONResponse({"status": "draining"}, 503, headers=_UNCACHED)
@@ -70,7 +66,7 @@ def create_app(
     endpoint = Endpoint(engine, settings, page)
     routes = [
         Route("/", _root),
-        Route("/schema.graphql", printed),
+        schema_route(schema, shown=settings.introspection),
         Route("/healthz", _healthz),
         Route("/readyz", readyz),
     ]

@@ -16,6 +16,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from app.errors import BadUserInputError
 from app.filters import AllOf, AnyOf, Belongs, Compare, Filter, IsNull, Not, Operator, escape_like
+from app.graph.enums import describe_enum
 from app.graph.node import decode_id
 from app.graph.scalars import DateTime, Decimal
 from app.paging import AnyColumn, Order, Sort, is_indexed, ordered_by
@@ -25,10 +26,17 @@ DEEPEST_FILTER = 20
 """How many levels of and, or and not a filter can have: more of them would be too many for the SQL compiler's stack."""
 
 
-@strawberry.enum(description="ASC: the smallest first. DESC: the largest first. Null is larger than every value.")
 class SortDirection(StrEnum):
     ASC = "asc"
     DESC = "desc"
+
+
+describe_enum(
+    SortDirection,
+    "Which end comes first. Null is larger than every value.",
+    ASC="The smallest first.",
+    DESC="The largest first.",
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from app.domains.payments import reads as payment_reads
 from app.domains.products import reads as product_reads
 from app.domains.users import reads as user_reads
 from app.graph.connection import Connection
+from app.graph.enums import describe_enum
 from app.graph.fields import column, edge
 from app.graph.lazy import Payment
 from app.graph.node import Node
@@ -16,7 +17,16 @@ from app.graph.scalars import UUID, DateTime, Decimal
 from app.graph.users.types import User, UserProfile
 from app.graph.visibility import ADMIN, OWNER, PUBLIC
 
-strawberry.enum(tables.OrderStatus, description="How far an order has come.")
+describe_enum(
+    tables.OrderStatus,
+    "How far an order has come.",
+    PENDING="It is placed, and not paid.",
+    PAID="It is paid, and not sent.",
+    SHIPPED="It is on its way.",
+    DELIVERED="It has arrived.",
+    CANCELLED="It was called off: no sale.",
+    REFUNDED="The money was given back.",
+)
 
 
 @strawberry.type(description="An order.")

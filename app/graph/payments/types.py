@@ -6,14 +6,30 @@ from app.domains.orders import reads as order_reads
 from app.domains.payments import reads as payment_reads
 from app.domains.payments import tables
 from app.graph.connection import Connection
+from app.graph.enums import describe_enum
 from app.graph.fields import column, edge
 from app.graph.node import Node
 from app.graph.orders.types import Order
 from app.graph.scalars import UUID, DateTime, Decimal
 from app.graph.visibility import ADMIN, OWNER
 
-strawberry.enum(tables.PaymentStatus, description="How far a payment has come.")
-strawberry.enum(tables.RefundStatus, description="How far a refund has come.")
+describe_enum(
+    tables.PaymentStatus,
+    "How far a payment has come.",
+    PENDING="It is begun.",
+    AUTHORIZED="The money is reserved, and not taken.",
+    CAPTURED="The money is taken.",
+    FAILED="The provider refused it, or it broke off.",
+    VOIDED="It was called off before the money was taken.",
+    REFUNDED="The money was given back.",
+)
+describe_enum(
+    tables.RefundStatus,
+    "How far a refund has come.",
+    PENDING="It is begun.",
+    SUCCEEDED="The money was given back.",
+    FAILED="It was not: the money is still here.",
+)
 
 
 @strawberry.type(description="Money asked for an order.")

@@ -7,6 +7,7 @@ from app.domains.products import reads as product_reads
 from app.domains.products import tables
 from app.graph.connection import Connection
 from app.graph.declarations import Choice, IntArgument
+from app.graph.enums import describe_enum
 from app.graph.fields import column, connection, edge
 from app.graph.lazy import OrderItemConnection, ProductStats
 from app.graph.node import Node
@@ -15,7 +16,12 @@ from app.graph.scalars import UUID, DateTime, Decimal
 from app.graph.visibility import ADMIN, PUBLIC
 from app.reads import TOTAL
 
-strawberry.enum(tables.ProductStatus, description="Whether a product is for sale.")
+describe_enum(
+    tables.ProductStatus,
+    "Whether a product is for sale.",
+    ACTIVE="It is.",
+    INACTIVE="It is not, for now.",
+)
 
 
 @strawberry.type(description="A node of the category tree.")

@@ -6,14 +6,27 @@ from app.domains.orders import reads as order_reads
 from app.domains.users import reads as user_reads
 from app.domains.users import tables
 from app.graph.connection import Connection
+from app.graph.enums import describe_enum
 from app.graph.fields import column, connection, edge
 from app.graph.lazy import OrderConnection, OrderOrderBy, OrderWhere, UserOrderStats
 from app.graph.node import Node
 from app.graph.scalars import UUID, DateTime
 from app.graph.visibility import OWNER
 
-strawberry.enum(tables.UserRole, description="What a user may do.")
-strawberry.enum(tables.UserStatus, description="Whether an account can be used.")
+describe_enum(
+    tables.UserRole,
+    "What a user may do.",
+    CUSTOMER="Sees what is public, and what is their own.",
+    SUPPORT="Staff: sees everything.",
+    ADMIN="Staff: sees everything.",
+)
+describe_enum(
+    tables.UserStatus,
+    "Whether an account can be used.",
+    ACTIVE="It can.",
+    SUSPENDED="It cannot, for now: staff have stopped it.",
+    CLOSED="It cannot any more.",
+)
 
 
 @strawberry.type(description="Somebody with an account.")
