@@ -15,7 +15,7 @@ from app.graph.plan.fetch import ROOT, Batch, Fetching, JoinError, Loaded
 from app.graph.plan.selection import Loading, NodesItem, PageItem, Selection
 
 LARGE = 5_000
-"""Objects. An answer that can have more is made in a thread of its own; to make this many takes ten milliseconds or so."""
+"""Objects. An answer that can have more is made in a thread of its own; so many take ten milliseconds or so."""
 
 
 class Json(str):
