@@ -89,6 +89,7 @@ def under(module: str, *packages: str) -> bool:
 LAYERS: tuple[str, ...] = (
     "app.settings",
     "app.errors",
+    "app.markdown",
     "app.viewer",
     "app.logs",
     "app.breaker",
@@ -118,7 +119,7 @@ LAYERS: tuple[str, ...] = (
 
 ARROW: dict[str, tuple[str, ...]] = {
     **{part: LAYERS[:number] for number, part in enumerate(LAYERS)},
-    "app.operations": ("app.domains", "app.database", "app.errors", "app.settings"),
+    "app.operations": ("app.domains", "app.database", "app.markdown", "app.errors", "app.settings"),
     "app.demo": ("app.operations", *LAYERS),
     "app.cli": ("app.demo", "app.operations", *LAYERS),
 }
