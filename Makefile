@@ -1,4 +1,5 @@
 # make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data, ARGS=--reset)
+# make graphiql  the files of the page at /graphql, so that no browser needs a CDN; run and test do it where npm is
 # make test   the tests, on PostgreSQL servers of their own (STOREGRAPH_POSTGRES=path: the one on PATH)
 # make check  format, lint and types
 # make bench  the gateway beside others, on databases of its own (ARGS="--rounds 3 backoffice")
@@ -22,13 +23,19 @@ CREATE = $(PYTHON) -m venv --clear .venv
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: run test audit-packages check bench peer-packages lock clean
+.PHONY: run graphiql test audit-packages check bench peer-packages lock clean
 
-run: .venv/.runtime
+run: .venv/.runtime graphiql
 	@exec $(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
 
+# What is there already is not fetched again. Without npm, or without its registry, the page asks a CDN.
+graphiql: .venv/.runtime
+ifneq ($(shell command -v npm 2>/dev/null),)
+	@$(BIN)/storegraph graphiql install >/dev/null || echo "*** GraphiQL COMES FROM A CDN, see above." >&2
+endif
+
 # A worker starts a server of its own, so that more of them soon gain nothing. What is skipped is told, with the reason.
-test: .venv/.dev audit-packages
+test: .venv/.dev audit-packages graphiql
 	$(BIN)/pytest -n auto --maxprocesses 4 -rs
 
 # The audits of GraphQL over HTTP are npm's, and so is a peer of the benchmark; without npm, or without its registry,
@@ -68,7 +75,7 @@ lock: .venv/.python
 		-o requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist $(AUDIT)/node_modules $(PEER)/node_modules
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist app/_graphiql $(AUDIT)/node_modules $(PEER)/node_modules
 	find app migrations tests -name __pycache__ -exec rm -rf {} +
 
 # The stamps: what was set up, and from which lock.

@@ -110,7 +110,7 @@ def _settings_without_server(port: int | None) -> Settings:
         given["port"] = port
     settings = load_settings(**given, graphiql=True, introspection=True)
     # Somebody is looking at it, and no balancer needs time to notice its end.
-    own: dict[str, object] = {"log_format": "console", "drain_grace": 0.0}
+    own: dict[str, object] = {"log_format": "console", "drain_grace": 0.0, "explain": "on"}
     return settings.model_copy(update={name: own[name] for name in own.keys() - settings.model_fields_set})
 
 

@@ -22,6 +22,7 @@ from app.domains.revisions import Revision
 from app.errors import ErrorCode
 from app.graph.context import Services, count_statement
 from app.graph.engine import Engine
+from app.graph.graphiql import files_route, installed
 from app.graph.http import Endpoint, refusal
 from app.graph.page import build_page
 from app.graph.schema import build_schema
@@ -61,7 +62,8 @@ def create_app(
             return JSONResponse({"status": "draining"}, 503, headers=_UNCACHED)
         return await _ready(_services(request).databases, histories)
 
-    page = build_page(demo=demo) if settings.graphiql else None
+    folder = installed(settings) if settings.graphiql else None
+    page = build_page(folder=folder, demo=demo, explains=settings.explain != "off") if settings.graphiql else None
     engine = Engine(schema, settings, compiles=compiles)
     endpoint = Endpoint(engine, settings, page)
     routes = [
@@ -70,6 +72,8 @@ def create_app(
         Route("/healthz", _healthz),
         Route("/readyz", readyz),
     ]
+    if folder is not None:
+        routes.append(files_route(folder))
     if demo:
         routes.append(Route("/demo/token", issue_token, methods=["POST"]))
     app = Starlette(

@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     graphiql: bool = True
+    graphiql_dir: FilePath | None = None
+    explain: Literal["off", "numbers", "on"] = "off"
     introspection: bool = True
     largest_total: Count = 10_000
     ready_at_heads: bool = False

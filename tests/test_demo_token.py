@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from app.graph.page import DEMO_QUERY
+from app.graph.page import tour
 from app.main import create_app
 from app.settings import Settings
 from tests.factories import Make
@@ -114,11 +114,11 @@ def test_the_page_has_the_switch_and_is_served_nowhere_else(client: TestClient, 
     html = {"accept": "text/html"}
     page = client.get("/graphql", headers=html).text
     assert page.count('id="viewer"') == 1
-    assert page.count("fetch: window.fetchAsViewer") == 1
-    assert DEMO_QUERY in page
+    assert page.count("/demo/token") == 1
+    assert json.dumps(tour(demo=True)) in page
     with TestClient(create_app(demo_settings), base_url=HERE, client=("127.0.0.1", 40000)) as serving:
         assert serving.post(PATH, json=ADMIN).status_code == 404
-        assert "fetchAsViewer: " not in serving.get("/graphql", headers=html).text
+        assert "/demo/token" not in serving.get("/graphql", headers=html).text
 
 
 # --- on a real socket

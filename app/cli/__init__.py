@@ -12,7 +12,9 @@ import typer
 from app.cli.audit import audit
 from app.cli.backup import backup
 from app.cli.db import db
+from app.cli.explain import explain
 from app.cli.gateway import gateway
+from app.cli.graphiql import graphiql
 from app.cli.monitor_watch import monitor
 from app.cli.partitions import partitions
 from app.cli.schema import schema
@@ -27,6 +29,8 @@ app.add_typer(schema, name="schema")
 app.add_typer(partitions, name="partitions")
 app.add_typer(backup, name="backup")
 app.add_typer(monitor, name="monitor")
+monitor.command()(explain)
+app.add_typer(graphiql, name="graphiql")
 
 
 def main() -> None:

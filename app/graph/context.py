@@ -23,8 +23,9 @@ from app.settings import DATABASE_NAMES, DatabaseName, Settings
 from app.statements import Slice, by_key, fetch
 from app.viewer import NOBODY, Viewer
 
-if TYPE_CHECKING:  # it needs an extra
-    from app.tracing import Tracing
+if TYPE_CHECKING:
+    from app.graph.explain import Explained
+    from app.tracing import Tracing  # it needs an extra
 
 Place = tuple[str, ...]
 """Where a field stands in the answer: its path without the numbers in lists, each step with its parent's type."""
@@ -70,6 +71,8 @@ class Loaders:
         self._connections = {name: asyncio.Semaphore(most) for name in DATABASE_NAMES}
         self._largest = services.settings.max_cost
         self._rows = 0
+        self.explained: Explained | None = None
+        """Where statements are noted, if they are."""
 
     async def rows(self, place: Place, ask: Ask, key: object) -> list[Row]:
         """The rows that answer a key, in the read's order. Raises as ``fetch`` does."""
@@ -104,7 +107,10 @@ class Loaders:
 
     async def _fetch(self, ask: Ask, keys: Sequence[Any], parameters: dict[str, object]) -> list[Row]:
         async with self._connections[ask.read.database]:
-            return await fetch(self._databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+            explained, databases = self.explained, self._databases
+            if explained is not None:
+                databases = explained.watching(databases, ask, keys)
+            return await fetch(databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = by_key(ask.read, keys, await self.fetch(ask, keys))
@@ -167,7 +173,9 @@ class Context:
     def become(self, viewer: Viewer) -> None:
         """Go on as somebody else. What was read so far is forgotten: after a write it may be no longer true."""
         self.viewer = viewer
+        explained = self.loaders.explained
         self.loaders = Loaders(self.services, viewer)
+        self.loaders.explained = explained
 
     def stopped_by(self, stop: "Callable[[TooLargeError], None]") -> None:
         """How resolvers are stopped. (A plan stops by itself.)"""

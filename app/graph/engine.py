@@ -34,6 +34,7 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.errors import AppError, BadUserInputError, ErrorCode, LimitExceededError, TooLargeError
+from app.graph import explain
 from app.graph.context import Context, counting
 from app.graph.guard.cost import COUNTED, check_cost
 from app.graph.guard.documents import TrustedDocuments
@@ -157,6 +158,7 @@ class Engine:
             MutationOverGetError: it is a mutation and may not be one.
         """
         counting.set(context.statements)
+        explain.begin(context, request)
         errors = Errors()
         try:
             prepared = await self._prepare(request, context)
@@ -183,13 +185,12 @@ class Engine:
         return result.data, result.errors or []
 
     def _answer(self, request: Request, context: Context, prepared: _Prepared, data: object, errors: Errors) -> Answer:
-        extensions: dict[str, object] = {}
+        extensions = explain.extensions(context)
         if errors.missing:
             extensions["databases"] = dict.fromkeys(sorted(errors.missing), "unavailable")
         if (request.extensions or {}).get("cost") is True:
             extensions["cost"] = {"cost": prepared.cost, "limit": self._settings.max_cost}
-        body: dict[str, object] = {"errors": errors.formatted} if errors.formatted else {}
-        body["data"] = data
+        body = ({"errors": errors.formatted} if errors.formatted else dict[str, object]()) | {"data": data}
         if extensions:
             body["extensions"] = extensions
         operation = prepared.operation
@@ -217,8 +218,7 @@ class Engine:
         )
         if isinstance(values, list):
             raise _InvalidError(values)
-        plan = self._plan(document, operation, values)
-        if plan is not None:
+        if (plan := self._plan(document, operation, values)) is not None:
             return _Prepared(operation, cost, values, plan, None)
         executor: Any = self._executor.build(
             self._schema,
