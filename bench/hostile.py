@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -115,10 +116,17 @@ async def measure(number: int) -> dict[str, list[float]]:
     return times
 
 
-def serve(settings: Settings) -> subprocess.Popen[bytes]:
+@contextmanager
+def gateway(settings: Settings) -> Generator[None]:
+    """A gateway over these databases, in a process of its own for as long as the block runs."""
     urls = {f"{name.upper()}_DATABASE_URL": settings.database_url(name) for name in DATABASE_NAMES}
     command = [Path(sys.executable).with_name("storegraph"), "serve", "--port", str(PORT)]
-    return subprocess.Popen(command, env=os.environ | urls | {"LOG_LEVEL": "warning"})  # noqa: S603 -- our own command
+    process = subprocess.Popen(command, env=os.environ | urls | {"LOG_LEVEL": "warning"})  # noqa: S603 -- our own command
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def main() -> None:
@@ -126,13 +134,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=400, help="of each kind")
     number = parser.parse_args().documents
 
-    with scratch_databases() as settings:
-        server = serve(settings)
-        try:
-            times = asyncio.run(measure(number))
-        finally:
-            server.terminate()
-            server.wait(20)
+    with scratch_databases() as settings, gateway(settings):
+        times = asyncio.run(measure(number))
     print_delays("{ __typename }, beside a burst", times)
 
 

@@ -8,8 +8,8 @@ import argparse
 import asyncio
 from contextlib import nullcontext
 
-from app.settings import Settings, load_settings
-from bench.hostile import PORT, ask, body, listening, pings, print_delays, serve
+from app.settings import load_settings
+from bench.hostile import PORT, ask, body, gateway, listening, pings, print_delays
 from bench.pages import shop
 
 PAGES = (
@@ -41,25 +41,15 @@ async def measure(number: int) -> dict[str, list[float]]:
     return times
 
 
-def run(settings: Settings, number: int) -> None:
-    """Measure over these databases and print a table."""
-    server = serve(settings)
-    try:
-        times = asyncio.run(measure(number))
-    finally:
-        server.terminate()
-        server.wait(20)
-    print_delays("{ __typename }, beside a large answer", times)
-
-
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=30, help="of answers of each kind")
     parser.add_argument("--environment", action="store_true", help="take the databases that the environment names")
     given = parser.parse_args()
-    with nullcontext(load_settings()) if given.environment else shop(100_000) as settings:
-        run(settings, given.number)
+    with nullcontext(load_settings()) if given.environment else shop(100_000) as settings, gateway(settings):
+        times = asyncio.run(measure(given.number))
+    print_delays("{ __typename }, beside a large answer", times)
 
 
 if __name__ == "__main__":

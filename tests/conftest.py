@@ -21,6 +21,9 @@ from app.settings import DATABASE_NAMES, Settings, load_local_settings, load_set
 from tests.factories import Make, empty
 
 MEMORY = Path("/dev/shm")
+# A busy machine takes its time. (With CI set, Hypothesis has a profile of its own, of which this keeps the rest.)
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")
 hypothesis_settings.register_profile("nightly", max_examples=2000)  # pytest --hypothesis-profile=nightly
 GIGABYTE = 2**30
 

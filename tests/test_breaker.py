@@ -89,7 +89,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestBreaker.settings = settings(max_examples=100, stateful_step_count=50)
 
 
 @pytest.mark.parametrize("ending", ["answered", "failed", "abandoned"])

@@ -138,9 +138,7 @@ async def test_words_that_no_product_has_any_more_stand_in_no_ones_way(make: Mak
 
 
 @given(said=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=200))
-@hypothesis_settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=False
-)
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=False)
 def test_any_text_is_taken_and_finds_itself_as_a_sku(settings: Settings, said: str) -> None:
     async def run() -> None:
         async with connected("products", settings.products_database_url) as connection:

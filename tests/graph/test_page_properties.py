@@ -21,7 +21,7 @@ from tests.graph.world import Work, World, world_of
 TEXTS = st.sampled_from(["", "a", "A", "b", "é", "日", "𝄞", "a b", "ab", "%", "_"])
 TIMES = st.sampled_from([TODAY + timedelta(microseconds=number) for number in range(4)])
 MONEY = st.sampled_from(["0.00", "1.00", "2.50", "10.00", "9.99"])
-EXAMPLES = hypothesis_settings(max_examples=20, deadline=None, print_blob=False)
+EXAMPLES = hypothesis_settings(max_examples=20, print_blob=False)
 UNIQUE = {"email", "sku"}
 CORE = SCHEMA._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's own, to walk through
 

@@ -53,7 +53,7 @@ def test_nothing_is_found_where_nothing_changed() -> None:
 
 
 @given(st.sampled_from(FIELDS))
-@hypothesis_settings(deadline=None, max_examples=8)
+@hypothesis_settings(max_examples=8)
 def test_a_field_that_is_gone_is_named_with_each_operation_that_asks_for_it(of: tuple[str, str]) -> None:
     text = without(*of)
     found = changes(text)
@@ -74,7 +74,7 @@ def nullable(text: str) -> str:
 
 
 @given(st.sampled_from(NON_NULL))
-@hypothesis_settings(deadline=None, max_examples=8)
+@hypothesis_settings(max_examples=8)
 def test_a_field_that_can_be_null_now_is_named_with_each_operation_that_reads_it(of: tuple[str, str]) -> None:
     text = edited(*of, nullable)
     before = str(OBJECTS[of[0]].fields[of[1]].type)
@@ -109,7 +109,7 @@ SENDING = Operations({f"{name}.graphql": text for name, (text, _) in SENT.items(
 
 
 @given(st.sampled_from([*INPUTS, *VALUES]))
-@hypothesis_settings(deadline=None, max_examples=15)
+@hypothesis_settings(max_examples=15)
 def test_what_is_taken_no_longer_breaks_each_operation_that_can_send_it(of: tuple[str, str]) -> None:
     text = without(*of)
     kind = "Field" if of in INPUTS else "Enum value"

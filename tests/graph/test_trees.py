@@ -59,7 +59,7 @@ def trees(draw: st.DrawFn) -> tuple[list[int | None], list[str], set[int], list[
     return parents, names, deleted, homes
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees(), depth=st.none() | st.integers(1, 4))
 @example(tree=([None, 0, 0, 1, 2], ["root", "twin", "twin", "a", "b"], set[int](), list[int]()), depth=None)
 async def test_every_walk(

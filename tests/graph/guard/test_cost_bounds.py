@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 OURS = build_our_schema()
 SCHEMA = OURS._schema  # pyright: ignore[reportPrivateUsage] -- graphql-core's own
-EXAMPLES = hypothesis_settings(max_examples=80, deadline=None, print_blob=False)
+EXAMPLES = hypothesis_settings(max_examples=80, print_blob=False)
 
 
 COMPUTED = {"depth", "productCount", "amountRefunded"}

@@ -250,7 +250,7 @@ def test_off_lets_everything_through_in_silence(manifest: Path, caplog: pytest.L
     assert caplog.messages == []
 
 
-@hypothesis_settings(max_examples=100, deadline=None, print_blob=False)
+@hypothesis_settings(max_examples=100, print_blob=False)
 @given(st.text(), st.sampled_from([" ", ",", "\n", "\t", "#x\n"]))
 def test_a_text_is_trusted_in_whatever_white_space_and_no_other_is(text: str, blank: str) -> None:
     urls = {f"{name}_database_url": f"postgresql://u@h/{name}" for name in DATABASE_NAMES}

@@ -185,7 +185,7 @@ def made(random: Random) -> str:
 
 
 # Without the phases that look for a smaller example and for why it fails: they trace every line, which makes it slow.
-@hypothesis_settings(max_examples=60, deadline=None, print_blob=False, phases=[Phase.explicit, Phase.generate])
+@hypothesis_settings(max_examples=60, print_blob=False, phases=[Phase.explicit, Phase.generate])
 @given(st.randoms(use_true_random=True))
 def test_any_document_takes_less_than_100_ms(random: Random) -> None:
     text = made(random)

@@ -26,7 +26,7 @@ from app.graph.schema import build_schema
 from app.settings import DATABASE_NAMES, load_settings
 
 SETTINGS = load_settings(**{f"{name}_database_url": f"postgresql://u@h/{name}" for name in DATABASE_NAMES})
-EXAMPLES = hypothesis_settings(max_examples=200, deadline=None, print_blob=False)
+EXAMPLES = hypothesis_settings(max_examples=200, print_blob=False)
 
 
 def refusal(text: str) -> str | None:

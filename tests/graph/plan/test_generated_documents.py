@@ -202,7 +202,7 @@ def test_plans_and_resolvers_answer_alike(world: World) -> None:
     compiled = refused = 0
     most = max(1, hypothesis_settings().max_examples // WORLDS)
 
-    @hypothesis_settings(deadline=None, print_blob=False, max_examples=most, phases=PHASES, suppress_health_check=SLOW)
+    @hypothesis_settings(print_blob=False, max_examples=most, phases=PHASES, suppress_health_check=SLOW)
     @given(documents(world.ids), st.integers(0, 2**63), st.sampled_from(world.viewers))
     def examples(document: DocumentNode, seed: int, viewer: Viewer) -> None:
         nonlocal compiled, refused

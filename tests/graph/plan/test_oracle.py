@@ -18,7 +18,7 @@ from tests.graph.plan.documents import VARIABLES, Documents
 def test_plans_and_resolvers_answer_alike(world: World) -> None:
     compiled = refused = 0
 
-    @hypothesis_settings(deadline=None, print_blob=False)
+    @hypothesis_settings(print_blob=False)
     @given(seed=st.integers(0, 2**63), viewer=st.sampled_from(world.viewers))
     def examples(seed: int, viewer: Viewer) -> None:
         nonlocal compiled, refused

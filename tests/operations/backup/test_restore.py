@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,22 +19,10 @@ from app.operations.restore import Restored
 from app.operations.restore_names import name_beside
 from app.operations.server import LocalServer
 from app.settings import DatabaseName, Settings
-from tests.operations.backup_shop import SOURCE, contents, databases, on_server, put_back, set_of_all, shop_of_its_own
+from tests.operations.backup.shops import SOURCE, contents, databases, on_server, put_back, set_of_all
 from tests.operations.rows import rows, storegraph
 
 PREFIX = "restored"
-
-
-@pytest.fixture(scope="module")
-def shop(server: LocalServer, settings: Settings) -> Generator[Settings]:
-    with shop_of_its_own(server, settings, PREFIX) as shop:
-        yield shop
-
-
-@pytest.fixture(scope="module")
-def whole(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of all four, which no test changes."""
-    return set_of_all(shop, tmp_path_factory.mktemp("sets"))
 
 
 def test_what_has_something_in_it_is_not_replaced_unasked(

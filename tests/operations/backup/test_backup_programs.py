@@ -19,7 +19,7 @@ from app.operations.binaries import Binaries
 from app.operations.client_programs import connection_string, find_client_programs, run
 from app.operations.server import LocalServer
 from app.settings import Settings
-from tests.operations.backup_shop import PROGRAMS, contents, on_server, programs_on_path, shop_of_its_own
+from tests.operations.backup.shops import PROGRAMS, contents, on_server, programs_on_path, shop_of_its_own
 from tests.operations.rows import storegraph
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,22 +19,10 @@ from app.operations.check import Report, check
 from app.operations.connect import connected
 from app.operations.server import LocalServer
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
-from tests.operations.backup_shop import SOURCE, contents, databases, on_server, programs_on_path, shop_of_its_own
+from tests.operations.backup.shops import SOURCE, contents, databases, on_server, programs_on_path
 from tests.operations.rows import rows, storegraph
 
 PREFIX = "backedup"
-
-
-@pytest.fixture(scope="module")
-def shop(server: LocalServer, settings: Settings) -> Generator[Settings]:
-    with shop_of_its_own(server, settings, PREFIX) as shop:
-        yield shop
-
-
-@pytest.fixture(scope="module")
-def whole(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of all four, which no test changes."""
-    return make_set(shop, tmp_path_factory.mktemp("sets")).path
 
 
 def make_set(shop: Settings, folder: Path, *names: DatabaseName, plain: bool = False) -> Made:

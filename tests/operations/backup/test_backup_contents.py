@@ -14,7 +14,7 @@ from app.operations.backup_contents import Contents, TableContents, contents_of,
 from app.operations.connect import Connection, connected
 from app.operations.progress import progress_bar
 from app.operations.server import LocalServer
-from tests.operations.backup_shop import on_server
+from tests.operations.backup.shops import on_server
 
 Row = tuple[str | None, int | None]
 
@@ -71,7 +71,7 @@ PARTITIONED = (
 @example(rows=[("a,b", None)], others=[("a", None)])
 @example(rows=[(None, 1)], others=[("", 1)])
 @given(rows=tables, others=tables)
-@hypothesis_settings(deadline=None, max_examples=25)
+@hypothesis_settings(max_examples=25)
 def test_checksums_are_equal_where_rows_are(
     runner: asyncio.Runner, connection: Connection, layout: tuple[str, ...], rows: list[Row], others: list[Row]
 ) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,15 @@ from app.operations.connect import Connection, connected
 from app.operations.restore import Restored
 from app.operations.server import LocalServer
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
-from tests.operations.backup_shop import (
+from tests.operations.backup.shops import (
     contents,
     databases,
     programs_on_path,
     put_back,
-    set_of_all,
-    shop_of_its_own,
 )
 
 PREFIX = "unharmed"
 SECOND: DatabaseName = "products"
-
-
-@pytest.fixture(scope="module")
-def shop(server: LocalServer, settings: Settings) -> Generator[Settings]:
-    with shop_of_its_own(server, settings, PREFIX) as shop:
-        yield shop
-
-
-@pytest.fixture(scope="module")
-def whole(shop: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of all four, which no test changes."""
-    return set_of_all(shop, tmp_path_factory.mktemp("sets"))
 
 
 def broken_dump(monkeypatch: pytest.MonkeyPatch) -> None:

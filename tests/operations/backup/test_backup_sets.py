@@ -74,7 +74,6 @@ FILES = ("users.dump", "orders.dump", backup_sets.MANIFEST, backup_sets.SUMS)
 
 @example(name=backup_sets.MANIFEST, place=1.0, bit=0)
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1), bit=st.integers(0, 7))
-@hypothesis_settings(deadline=None)
 def test_a_flipped_bit_is_found_wherever_it_is(whole: Path, name: str, place: float, bit: int) -> None:
     path = whole / name
     before = path.read_bytes()
@@ -89,7 +88,6 @@ def test_a_flipped_bit_is_found_wherever_it_is(whole: Path, name: str, place: fl
 
 @example(name=backup_sets.SUMS, kept=0.0)
 @given(name=st.sampled_from(FILES), kept=st.floats(0, 1, exclude_max=True))
-@hypothesis_settings(deadline=None)
 def test_a_truncated_file_is_found(whole: Path, name: str, kept: float) -> None:
     path = whole / name
     before = path.read_bytes()
@@ -175,7 +173,7 @@ ages = st.lists(st.tuples(st.integers(0, 30), st.sampled_from((DATABASE_NAMES, (
 
 @example(sets=[(9, DATABASE_NAMES), (9, DATABASE_NAMES)], keep=None, days=5, dry=False)
 @given(sets=ages, keep=st.none() | st.integers(1, 5), days=st.none() | st.integers(1, 20), dry=st.booleans())
-@hypothesis_settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_set_goes_if_and_only_if_no_rule_keeps_it(
     tmp_path_factory: pytest.TempPathFactory,
     sets: list[tuple[int, tuple[DatabaseName, ...]]],
