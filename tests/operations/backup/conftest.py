@@ -2,7 +2,8 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import cast
 
 import pytest
 
@@ -13,8 +14,8 @@ from tests.operations.backup.shops import set_of_all, shop_of_its_own
 
 @pytest.fixture(scope="module")
 def shop(request: pytest.FixtureRequest, server: LocalServer, settings: Settings) -> Generator[Settings]:
-    module: Any = request.module  # of whatever test
-    with shop_of_its_own(server, settings, module.PREFIX) as shop:
+    prefix = cast(ModuleType, request.module).PREFIX  # pyright: ignore[reportUnknownMemberType]: pytest leaves it untyped
+    with shop_of_its_own(server, settings, prefix) as shop:
         yield shop
 
 
