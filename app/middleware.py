@@ -18,9 +18,14 @@ PROBES = ("/healthz", "/readyz")
 
 
 class Draining:
-    """Whether the process is about to end: set once, by whoever serves it."""
+    """Whether the process is about to end: set by whoever serves it."""
 
     begun = False
+    at_once = False
+
+    def __init__(self, *, twice_is_at_once: bool = True) -> None:
+        """``twice_is_at_once``: whether whoever tells the process a second time wants it to wait no longer."""
+        self.twice_is_at_once = twice_is_at_once
 
 
 class Requests:

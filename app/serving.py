@@ -250,11 +250,14 @@ class _Server(uvicorn.Server):
         self._announce()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        draining = self._draining
+        if draining.begun and not (draining.twice_is_at_once or draining.at_once):
+            return
         super().handle_exit(sig, frame)
-        if self._draining.begun:
+        if draining.begun or draining.at_once:
             self.force_exit = True
         else:
-            self._draining.begun = True
+            draining.begun = True
             self._ends_at = time.monotonic() + (0 if sig == signal.SIGINT else self._grace)
             self.should_exit = False  # until then
 

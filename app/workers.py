@@ -196,7 +196,8 @@ def _work(number: int, channel: socket.socket, settings: Settings, listener: soc
     """A worker's life. Ends the process, since what the parent has open is not its to close."""
     if settings.metrics_port is not None:
         settings = settings.model_copy(update={"metrics_port": settings.metrics_port + number - 1})
-    draining = Draining()
+    # Whoever tells the parent may tell each worker as well, as a terminal does: only the parent knows what was meant.
+    draining = Draining(twice_is_at_once=False)
     code = 1
     try:
         _mark_lines(number)
@@ -228,9 +229,8 @@ def _mark_lines(number: int) -> None:
 def _obey(channel: socket.socket, draining: Draining) -> None:
     """Do what the parent says, and end when it is gone."""
     while order := channel.recv(1):
-        # Somebody else may have told us already, and twice means at once.
-        if order[0] == _AT_ONCE or not draining.begun:
-            os.kill(os.getpid(), order[0] or signal.SIGTERM)
+        draining.at_once = order[0] == _AT_ONCE
+        os.kill(os.getpid(), order[0] or signal.SIGTERM)
     if not draining.begun:
         log.error("the process that started this one is gone")
         os.kill(os.getpid(), signal.SIGTERM)

@@ -121,7 +121,7 @@ async def test_at_sigterm_under_load_no_request_fails(settings: Settings, clean:
         load = asyncio.create_task(balancer.run(begun))
         await asyncio.wait({asyncio.create_task(begun.wait()), load}, return_when=asyncio.FIRST_COMPLETED)
         before = len(balancer.answers)
-        # As a terminal's Ctrl-C and systemd do it: each is told, and still none takes it for the second time.
+        # As a terminal's Ctrl-C and systemd do it: each is told.
         for pid in (process.process.pid, *processes_of(process).values()):
             os.kill(pid, signal.SIGTERM)
         await load
@@ -141,6 +141,19 @@ def test_a_second_signal_ends_all_at_once(settings: Settings) -> None:
         until(lambda: len(told(process, "told to end")) == 2)
         process.process.send_signal(signal.SIGINT)
         assert process.ended(10) == 0
+
+
+def test_a_worker_that_is_told_twice_ends_in_order(settings: Settings) -> None:
+    """A terminal tells parent and workers, and then the parent tells the workers."""
+    with workers(settings, DRAIN_GRACE="0.5") as process:
+        worker = processes_of(process)[1]
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker, signum)
+            until(lambda: told(process, "told to end"))
+        until(lambda: told(process, "another is started"))
+        process.process.send_signal(signal.SIGTERM)
+        assert process.ended() == 0
+        assert not told(process, "in good order")
 
 
 def test_workers_whose_parent_is_killed_end_in_order(settings: Settings) -> None:
