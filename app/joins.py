@@ -1,18 +1,19 @@
-"""Reads that bring along, with each of their rows, the one row of another read: two statements as one.
+"""Reads that bring along, with each of their rows, rows of another read: two statements as one.
 
-Such a row is beside each row that leads to it, and not sent once for all of them: good for rows that few others lead
-to, and for anything at all where a statement costs more than a hundred rows.
+The one row that a row leads to is joined to it. It is beside each row that leads to it, and not sent once for all of
+them: good for rows that few others lead to, and for anything at all where a statement costs more than a hundred rows.
+Several rows come as a list in one cell (``statements.list_of``), which pays where few rows are read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_
 from sqlalchemy.sql.util import ClauseAdapter
 
-from app.paging import AnyColumn
+from app.paging import AnyColumn, bare
 from app.reads import Read, Rows, Shape
 
 
@@ -36,6 +37,18 @@ def can_join(reads: Iterable[Read], other: Read) -> bool:
     )
 
 
+def can_list(reads: Sequence[Read], other: Read) -> bool:
+    """Whether rows of ``other`` can come as a list with each row of any of these reads, which find one for a key."""
+    return (
+        other.own is None
+        and (other.shape is Shape.ONE or other.short)
+        and other.keys is not None
+        and len(other.keys.types) == 1
+        and bool(reads)
+        and all(read.shape is Shape.ONE and read.database == other.database for read in reads)
+    )
+
+
 def key_column(other: Read) -> AnyColumn:
     """The column that a joined row is found by."""
     if other.equals is None:
@@ -52,7 +65,7 @@ def _rows(read: Read) -> Rows:
 @lru_cache(maxsize=1024)
 def beside(join: Join, column: AnyColumn) -> ColumnElement[Any]:
     """A column of the joined row; NULL where there is none."""
-    return _adapter(join).traverse(_element(column)).label(f"{join.name}{column.key}")
+    return _adapter(join).traverse(bare(column)).label(f"{join.name}{column.key}")
 
 
 @lru_cache(maxsize=1024)
@@ -66,7 +79,7 @@ def joined(read: Read, joins: tuple[Join, ...]) -> Read:
         for join in joins:
             adapter = _adapter(join)
             on = and_(
-                adapter.traverse(_element(key_column(join.other))) == _element(join.via),
+                adapter.traverse(bare(key_column(join.other))) == bare(join.via),
                 adapter.traverse(_rows(join.other).exist),
             )
             rows = rows.join_from(_rows(read).model, _table(join), on, isouter=True)
@@ -83,9 +96,3 @@ def _table(join: Join) -> FromClause:
 @lru_cache(maxsize=1024)
 def _adapter(join: Join) -> ClauseAdapter:
     return ClauseAdapter(_table(join))
-
-
-def _element(column: AnyColumn) -> ColumnElement[Any]:
-    """What stands behind a model's attribute, or behind a name."""
-    element = cast("ColumnElement[Any]", getattr(column, "expression", column))
-    return cast("ColumnElement[Any]", getattr(element, "element", element))

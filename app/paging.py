@@ -44,6 +44,12 @@ AnyColumn = ColumnElement[Any] | InstrumentedAttribute[Any]
 """A column or expression of any type: what may be compared with what is PostgreSQL's to say."""
 
 
+def bare(column: AnyColumn) -> ColumnElement[Any]:
+    """What stands behind a model's attribute, or behind a name."""
+    element = cast("ColumnElement[Any]", getattr(column, "expression", column))
+    return cast("ColumnElement[Any]", getattr(element, "element", element))
+
+
 @dataclass(frozen=True)
 class Sort:
     """One column that a list is ordered by. NULL is larger than every value, as it is to PostgreSQL."""

@@ -126,6 +126,8 @@ class Read:
     own_keys: str | None = None
     rows: Rows | None = None
     """The rows of one table that it finds, as they are; None where it works something out of them."""
+    short: bool = False
+    """Whether it finds few rows for a key, however many the table has."""
 
     @property
     def equals(self) -> AnyColumn | None:
@@ -144,9 +146,9 @@ def one(rows: Rows, key: Match) -> Read:
     return _read(Shape.ONE, rows, key, _matching(rows, key), as_they_are=True)
 
 
-def many(rows: Rows, key: Match, order: Order) -> Read:
-    """All rows for each key, in order."""
-    return _read(Shape.MANY, rows, key, _matching(rows, key), order, as_they_are=True)
+def many(rows: Rows, key: Match, order: Order, *, short: bool = False) -> Read:
+    """All rows for each key, in order; ``short`` where they are few."""
+    return replace(_read(Shape.MANY, rows, key, _matching(rows, key), order, as_they_are=True), short=short)
 
 
 def page(rows: Rows, key: Match | None, order: Order) -> Read:
@@ -214,9 +216,9 @@ def computed(rows: Rows, body: Body) -> Read:
     return _read(Shape.ONE, rows, Keys((Uuid(),)), body)
 
 
-def walked(rows: Rows, body: Body, order: Order) -> Read:
-    """All rows for each uuid that a walk through a tree comes by, in order."""
-    return _read(Shape.MANY, rows, Keys((Uuid(),)), body, order)
+def walked(rows: Rows, body: Body, order: Order, *, short: bool = False) -> Read:
+    """All rows for each uuid that a walk through a tree comes by, in order; ``short`` where they are few."""
+    return replace(_read(Shape.MANY, rows, Keys((Uuid(),)), body, order), short=short)
 
 
 def _matching(rows: Rows, key: Match | None) -> Body:

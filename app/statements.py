@@ -10,6 +10,7 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     FromClause,
+    Integer,
     Numeric,
     Select,
     Text,
@@ -23,11 +24,11 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 from app.database import Databases, Row
-from app.paging import AnyColumn, Bound, Order, backwards, behind
+from app.paging import AnyColumn, Bound, Order, backwards, bare, behind
 from app.reads import WHOLE_TABLE, Columns, Keys, Read, Shape
 from app.viewer import Viewer
 
@@ -87,12 +88,39 @@ def _by_any(read: Read, key: AnyColumn, columns: Columns) -> Select[Any]:
 def _by_lateral(read: Read, keys: Keys, columns: Columns, slice_: Slice | None) -> Select[Any]:
     unnested = _unnested(keys)
     values = tuple(column for column in unnested.c if column.name != "place")
-    rows = _rows_of(read, values, columns, slice_).correlate(unnested).lateral("t")
+    return _of_each(unnested, values, unnested.c.place, read, columns, slice_)
+
+
+def _of_each(
+    keys: FromClause,
+    values: Sequence[ColumnElement[Any]],
+    first: ColumnElement[Any],
+    read: Read,
+    columns: Columns,
+    slice_: Slice | None = None,
+) -> Select[Any]:
+    """The rows of each of the keys, whose cells are ``values``: ``first``, and the columns."""
+    rows = _rows_of(read, values, columns, slice_).correlate(keys).lateral("t")
     return (
-        select(unnested.c.place.label("k0"), *(rows.c[str(column.key)] for column in columns))
-        .select_from(unnested.join(rows, true()))
+        select(first.label("k0"), *(rows.c[str(column.key)] for column in columns))
+        .select_from(keys.join(rows, true()))
         .order_by(*(sort.directed(rows.c[f"s{i}"]) for i, sort in enumerate(_direction(read, slice_))))
     )
+
+
+def list_of(read: Read, via: AnyColumn, columns: Columns, name: str) -> ColumnElement[Any]:
+    """The rows that a read finds by a column of another's row, as a list in a cell of that row.
+
+    Each is what its own statement would have brought: first what tells its key, then the columns.
+    """
+    if read.keys is None:
+        raise ValueError("a read without keys has the same rows for all")
+    # One key, but from a FROM of its own: there, columns of the other row cannot be mistaken for columns of this one.
+    key = column("k0", read.keys.types[0])
+    keys = func.unnest(array([bare(via)])).table_valued(key).render_derived("key")
+    first = literal_column("1", Integer) if read.equals is None else _text(keys.c.k0)
+    rows = _of_each(keys, (keys.c.k0,), first, read, columns)
+    return func.array(rows.with_only_columns(func.row(*rows.selected_columns)).scalar_subquery()).label(name)
 
 
 def _rows_of(read: Read, values: Sequence[ColumnElement[Any]], columns: Columns, slice_: Slice | None) -> Select[Any]:
@@ -147,8 +175,7 @@ def _text(column: AnyColumn) -> ColumnElement[Any]:
 @lru_cache(maxsize=1024)
 def as_text(column: AnyColumn) -> ColumnElement[Any]:
     """A column as PostgreSQL writes it, under a name of its own, beside the column itself."""
-    element = getattr(column, "expression", column)
-    return sql_cast(getattr(element, "element", element), Text).label(f"{column.key}_text")
+    return sql_cast(bare(column), Text).label(f"{column.key}_text")
 
 
 def _compiled(query: Select[Any]) -> Statement:

@@ -29,20 +29,21 @@ def key_of(row: Row, via: Columns) -> object:
     return values[0] if len(values) == 1 else values
 
 
-def edge_ask(declaration: Edge, columns: Columns, arguments: Mapping[str, Any]) -> Ask:
-    """What an edge asks. ``columns``: of the rows' type, which an edge to one value of them has no use for.
+def edge_ask(declaration: Edge, columns: Columns, arguments: Mapping[str, Any], lists: Columns = ()) -> Ask:
+    """What an edge asks. ``columns``: of the rows' type, which an edge to one value of them has no use for. ``lists``
+    as ``Ask`` has them.
 
     Raises:
         BadUserInputError: an argument is out of its range.
     """
     wanted = columns if declaration.take is None else (declaration.take,)
-    return Ask(_chosen(declaration.read, arguments), wanted, _parameters(declaration, arguments))
+    return Ask(_chosen(declaration.read, arguments), wanted, _parameters(declaration, arguments), lists=lists)
 
 
 def lookup_ask(
-    declaration: Lookup, type_name: str, columns: Columns, arguments: Mapping[str, Any]
+    declaration: Lookup, type_name: str, columns: Columns, arguments: Mapping[str, Any], lists: Columns = ()
 ) -> tuple[Ask, object]:
-    """What a look-up asks, and of which key.
+    """What a look-up asks, and of which key. ``lists`` as ``Ask`` has them.
 
     Raises:
         BadUserInputError: not exactly one argument is given, or it is malformed.
@@ -52,7 +53,7 @@ def lookup_ask(
         raise BadUserInputError(f"Give exactly one of {' and '.join(declaration.by)}.")
     [(name, value)] = given.items()
     key = decode_id(value, type_name) if name == "id" else storable(value, name)
-    return Ask(declaration.by[name], columns), key
+    return Ask(declaration.by[name], columns, lists=lists), key
 
 
 def node_ids(arguments: Mapping[str, Any], *, many: bool) -> list[str]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import strawberry
@@ -42,15 +42,25 @@ def count_statement(name: DatabaseName, _sql: str) -> None:
         counter[name] += 1
 
 
+MOST_WITH_LISTS = 16
+"""Keys. For more of them, PostgreSQL takes longer for a list beside each row than a statement of its own costs."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """What a loader asks of its keys: a read, what of each row, the values of the statement's parameters, and which
-    slice of a page."""
+    slice of a page; and the lists of other rows that each row brings along, behind its columns, for few keys."""
 
     read: Read
     columns: Columns
     parameters: tuple[tuple[str, object], ...] = ()
     slice_: Slice | None = None
+    lists: Columns = ()
+
+    @cached_property
+    def all_columns(self) -> Columns:
+        """The columns and the lists."""
+        return self.columns + self.lists
 
 
 class Loaders:
@@ -100,17 +110,26 @@ class Loaders:
             with self._tracing.read(ask.read.database, table, len(keys)) as span:
                 rows = await self._fetch(ask, keys, parameters)
                 span.set_attribute("db.response.returned_rows", len(rows))
-        self._rows += len(rows)
+        self.has_read(len(rows))
+        return rows
+
+    def has_read(self, rows: int) -> None:
+        """Count rows that were read.
+
+        Raises:
+            TooLargeError: with these, the operation has read more than ``max_cost``.
+        """
+        self._rows += rows
         if self._rows > self._largest:
             raise too_large(self._largest)
-        return rows
 
     async def _fetch(self, ask: Ask, keys: Sequence[Any], parameters: dict[str, object]) -> list[Row]:
         async with self._connections[ask.read.database]:
             explained, databases = self.explained, self._databases
             if explained is not None:
                 databases = explained.watching(databases, ask, keys)
-            return await fetch(databases, self._viewer, ask.read, ask.columns, keys, parameters, ask.slice_)
+            columns = ask.all_columns if len(keys) <= MOST_WITH_LISTS else ask.columns
+            return await fetch(databases, self._viewer, ask.read, columns, keys, parameters, ask.slice_)
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = by_key(ask.read, keys, await self.fetch(ask, keys))

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.graph import context
 from app.viewer import NOBODY
 from tests.factories import TODAY, Make
 from tests.graph.conftest import Gateway, customer
@@ -256,13 +257,14 @@ async def test_each_edge_takes_one_statement_for_many_parents(gateway: Gateway, 
         payments { order { uuid } amountRefunded refunds { payment { uuid } } }
       } }
     }"""
-    # A product's category and primary picture, and the category's parent, come beside the product in a plan.
-    for parents in (1, 7):
+    # A product's category and primary picture, and the category's parent, come beside the product in a plan; with few
+    # products come their pictures, and the ancestors, depths and counts of their categories.
+    for parents, few in ((1, True), (7, True), (9, False)):
         await grow(parents)
         await gateway.resolvers.ask(query)
         assert gateway.counts == {"orders": 11, "users": 3, "products": 12, "payments": 4}
         await gateway.ask(query)
-        assert gateway.counts == {"orders": 11, "users": 3, "products": 9, "payments": 4}
+        assert gateway.counts == {"orders": 11, "users": 3, "products": 6 if few else 9, "payments": 4}
 
 
 async def test_an_edge_without_keys_asks_nothing(gateway: Gateway, make: Make) -> None:
@@ -313,8 +315,9 @@ async def test_a_walk_up_takes_one_statement_a_level(gateway: Gateway, make: Mak
 
 @pytest.mark.parametrize(("levels", "statements"), [(1, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
 async def test_no_more_than_four_rows_come_beside_another(
-    gateway: Gateway, make: Make, levels: int, statements: int
+    gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch, levels: int, statements: int
 ) -> None:
+    monkeypatch.setattr(context, "MOST_WITH_LISTS", 0)
     parent = None
     for number in range(12):
         parent = (await make.category(parent_id=parent, name=str(number)))["id"]

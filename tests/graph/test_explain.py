@@ -49,7 +49,7 @@ async def test_what_is_told_is_what_was_sent(gateway: Gateway, make: Make, compi
     explained = gateway.limited(explain="on")
     body = await answered(explained if compiles else explained.resolvers)
     statements = [(name, " ".join(sql.split())) for name, sql in gateway.statements]
-    assert len(statements) >= 7
+    assert len(statements) >= 6
     assert sorted((name, of["sql"]) for name, every in told(body).items() for of in every) == sorted(statements)
     counted = {
         (name, of["read"], of["tables"].split(", ")[0]): (of["keys"], of["rows"])
@@ -61,8 +61,12 @@ async def test_what_is_told_is_what_was_sent(gateway: Gateway, make: Make, compi
     assert counted["orders", "items_by_order", "order_items"] == (3, 6)
     assert counted["users", "user_by_id", "users"] == (3, 3)
     assert counted["payments", "payments_by_order", "payments"] == (3, 3)
-    assert counted["products", "product_by_id", "products"] == (1, 1)
-    assert counted["products", "ancestors_by_category", "categories"] == (1, 0)
+    [product] = [of for of in told(body)["products"] if of["read"] == "product_by_id"]
+    assert (product["keys"], product["rows"]) == (1, 1)
+    if compiles:  # they come along with the product
+        assert [of["tables"] for of in told(body)["products"]] == ["categories, products"]
+    else:
+        assert counted["products", "ancestors_by_category", "categories"] == (1, 0)
     everything = body["extensions"]["explain"]["milliseconds"]
     for every in told(body).values():
         assert [of["startedAfter"] for of in every] == sorted(of["startedAfter"] for of in every)

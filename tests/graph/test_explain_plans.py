@@ -43,7 +43,7 @@ async def test_every_statement_is_run_again_with_its_own_arguments(settings: Set
     found = await explain(settings, QUERY, variables=VARIABLES, role="admin")
     assert (found.operation, found.viewer, found.executor, found.errors) == ("Mine", "admin", "plan", ())
     statements = by_read(found.statements)
-    assert len(statements) == len(found.statements) == 7
+    assert len(statements) == len(found.statements) == 6
     for of in found.statements:
         assert of.plan["Actual Rows"] == of.sent.rows, of.sent.sql
         assert of.execution_milliseconds > 0
@@ -144,7 +144,7 @@ def test_the_command_draws_plans(
     assert "2 keys → 2 rows in " in drawn
     assert f"1 of {quarters(settings)} partitions of order_items" in " ".join(drawn.split())
     assert " never executed\n" in drawn
-    assert "Mine, as admin, by plan: 7 statements (orders 3, " in " ".join(drawn.split())
+    assert "Mine, as admin, by plan: 6 statements (orders 3, " in " ".join(drawn.split())
 
 
 def quarters(settings: Settings) -> int:

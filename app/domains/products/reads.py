@@ -124,7 +124,7 @@ def _descendants(category_id: ColumnElement[Any]) -> Select[Any]:
 category_by_id = one(CATEGORIES, equal(Category.id))
 categories = page(CATEGORIES, None, _BY_NAME)
 children_by_category = many(CATEGORIES, equal(Category.parent_id), _BY_NAME)
-ancestors_by_category = walked(CATEGORIES, _ancestors, _FARTHEST_FIRST)
+ancestors_by_category = walked(CATEGORIES, _ancestors, _FARTHEST_FIRST, short=True)
 descendants_by_category = walked(CATEGORIES, _descendants, _DEPTH_FIRST)
 """Takes the parameter ``max_depth``: how many levels down, or None for all of them."""
 depth_by_category = computed(CATEGORIES, _depth)
@@ -142,6 +142,7 @@ images_by_product = many(
     IMAGES_OF_PRODUCT,
     equal(ProductImage.product_id),
     (Sort(ProductImage.is_primary, descending=True), *ascending(ProductImage.created_at, ProductImage.id)),
+    short=True,
 )
 primary_image_by_product = one(PRIMARY_IMAGES, equal(ProductImage.product_id))
 

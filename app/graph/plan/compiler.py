@@ -4,15 +4,13 @@
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
 from functools import partial
 from typing import Any, TypeVar
 
 from graphql import (
     GraphQLError,
-    GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
     Node,
@@ -22,7 +20,6 @@ from graphql import (
     get_named_type,
     get_nullable_type,
     is_list_type,
-    is_non_null_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues, get_argument_values
@@ -35,6 +32,7 @@ from app.graph.asks import edge_ask, lookup_ask, node_ids, page_ask
 from app.graph.context import Ask
 from app.graph.declarations import Column, Connection, Edge, Lookup, Nodes, Own, declared
 from app.graph.fields import columns_of, type_of_rows
+from app.graph.plan.being_compiled import Field, RowsRead, Seen
 from app.graph.plan.leaves import DeclinedError, column_leaf, value_leaf
 from app.graph.plan.selection import (
     Asking,
@@ -50,16 +48,16 @@ from app.graph.plan.selection import (
     Typename,
 )
 from app.graph.visibility import PUBLIC
-from app.joins import Join, beside, can_join, joined, key_column
+from app.joins import Join, beside, can_join, can_list, joined, key_column
 from app.paging import AnyColumn
 from app.reads import Columns, Read
+from app.statements import list_of
 
 MOST_JOINS = 4
 """Of one statement: what comes beside a row is sent with each, and the rest has statements of its own."""
 
 Grouped = dict[str, list[FieldDetails]]
 Arguments = Mapping[str, Any]
-Seen = Callable[[AnyColumn], AnyColumn]
 Asked = TypeVar("Asked")
 
 
@@ -84,65 +82,9 @@ def compiled(
     compiler = _Compiler(strawberry, schema, operation, fragments, variable_values, largest_total, joins)
     try:
         fields = collect_fields(schema, fragments, variable_values, schema.query_type, operation).grouped_field_set
-        return compiler.selection(schema.query_type, fields, _Rows(joinable=()))
+        return compiler.selection(schema.query_type, fields, RowsRead(joinable=()))
     except (DeclinedError, GraphQLError):  # the latter of a condition that is null
         return None
-
-
-@dataclass(frozen=True)
-class _Field:
-    """A field of the answer while it is compiled."""
-
-    key: str
-    details: list[FieldDetails]
-    parent: GraphQLObjectType
-    definition: GraphQLField
-    made_from: StrawberryField
-    rows: "_Rows"
-    """The rows that it is a field of, or beside which."""
-    seen: Seen
-    """Where these have a column of the object that it is a field of."""
-
-    @property
-    def common(self) -> dict[str, Any]:
-        """What every item is told."""
-        return {
-            "key": self.key,
-            "nodes": tuple(detail.node for detail in self.details),
-            "type_name": self.parent.name,
-            "is_required": is_non_null_type(self.definition.type),
-        }
-
-    def loading(self) -> dict[str, Any]:
-        """What every item that takes a statement is told; once for each."""
-        return {**self.common, "visible_to": self.made_from.metadata["visible_to"], "number": self.rows.next_number()}
-
-    def via(self, columns: Columns) -> Columns:
-        """The columns that it is found by."""
-        return tuple(map(self.seen, columns))
-
-
-@dataclass
-class _Rows:
-    """What one statement is to read, as it turns out."""
-
-    joinable: Sequence[Read]
-    """The reads that it can be of, if rows can come beside its own."""
-    equals: AnyColumn | None = None
-    of: type | None = None
-    """The class that the read model has for them; None for the root, which has none."""
-    columns: dict[str, AnyColumn] = dataclass_field(default_factory=dict[str, AnyColumn])
-    joins: dict[Join, None] = dataclass_field(default_factory=dict[Join, None])
-    loaded: int = 0
-
-    def next_number(self) -> int:
-        """Which of the items that take a statement the next one is."""
-        self.loaded += 1
-        return self.loaded - 1
-
-    def need(self, *columns: AnyColumn) -> None:
-        """Have these read."""
-        self.columns |= {str(column.key): column for column in columns}
 
 
 @dataclass(frozen=True)
@@ -155,16 +97,17 @@ class _Compiler:
     largest_total: int
     joins: bool
 
-    def selection(self, type_: GraphQLObjectType, fields: Grouped, rows: _Rows, width: int = 0) -> Selection:
+    def selection(self, type_: GraphQLObjectType, fields: Grouped, rows: RowsRead, width: int = 0) -> Selection:
         """A selection of rows; ``width`` as it has it."""
         items = self._items(type_, fields, rows, _as_it_is)
         if rows.equals is not None:
             rows.columns.pop(str(rows.equals.key), None)
         elif rows.of is not None and not rows.columns:  # a row has a cell of its own
             rows.need(columns_of(rows.of)[0])
-        return Selection(type_.name, items, width, rows.equals, tuple(rows.columns.values()), tuple(rows.joins))
+        columns, joins, lists = tuple(rows.columns.values()), tuple(rows.joins), tuple(rows.lists)
+        return Selection(type_.name, items, width, rows.equals, columns, joins, lists, more=bool(lists))
 
-    def _items(self, type_: GraphQLObjectType, fields: Grouped, rows: _Rows, seen: Seen) -> tuple[Item, ...]:
+    def _items(self, type_: GraphQLObjectType, fields: Grouped, rows: RowsRead, seen: Seen) -> tuple[Item, ...]:
         items: list[Item] = []
         for key, details in fields.items():
             name = details[0].node.name.value
@@ -176,7 +119,7 @@ class _Compiler:
             made_from = definition.extensions.get("strawberry-definition") if definition else None
             if definition is None or not isinstance(made_from, StrawberryField):
                 raise DeclinedError
-            item = self._item(_Field(key, details, type_, definition, made_from, rows, seen))
+            item = self._item(Field(key, details, type_, definition, made_from, rows, seen))
             items.append(item)
             match item:
                 case Loading():
@@ -189,7 +132,7 @@ class _Compiler:
                     pass
         return tuple(items)
 
-    def _item(self, field: _Field) -> Item:
+    def _item(self, field: Field) -> Item:
         match declared(field.made_from):
             case Column(column, is_id):
                 column = field.seen(column)
@@ -197,15 +140,15 @@ class _Compiler:
             case Edge() as declaration:
                 return self._joined(field, declaration) or self._edge(field, declaration)
             case Lookup() as declaration:
-                child = self._below(field, _Rows(tuple(declaration.by.values())))
+                child = self._below(field, RowsRead(tuple(declaration.by.values())))
                 by = {name: joined(read, child.joins) for name, read in declaration.by.items()}
                 name = type_of_rows(field.made_from).__name__
                 return self._edge_item(
-                    field, child, (), lambda given: lookup_ask(Lookup(by), name, child.columns, given)
+                    field, child, (), lambda given: lookup_ask(Lookup(by), name, child.columns, given, child.lists)
                 )
             case Own(read):
-                child = self._below(field, _Rows((read,)))
-                ask = Ask(joined(read, child.joins), child.columns)
+                child = self._below(field, RowsRead((read,)))
+                ask = Ask(joined(read, child.joins), child.columns, lists=child.lists)
                 return self._edge_item(field, child, (), lambda _: (ask, None))
             case Connection() as declaration:
                 return self._page(field, declaration)
@@ -214,7 +157,7 @@ class _Compiler:
             case _:
                 raise DeclinedError
 
-    def _joined(self, field: _Field, declaration: Edge) -> JoinedItem | None:
+    def _joined(self, field: Field, declaration: Edge) -> JoinedItem | None:
         """The item of an edge to a row that can come beside; None if it cannot."""
         read, rows = declaration.read, field.rows
         type_ = get_named_type(field.definition.type)
@@ -236,26 +179,42 @@ class _Compiler:
         items = self._items(type_, self._subfields(type_, field.details), rows, partial(beside, join))
         return JoinedItem(**field.common, items=items, key_column=beside(join, key_column(read)))
 
-    def _edge(self, field: _Field, declaration: Edge) -> EdgeItem:
+    def _edge(self, field: Field, declaration: Edge) -> EdgeItem:
         read = declaration.read
         if declaration.take is not None:
             leaf = value_leaf(field.common, field.definition.type, declaration.take)
             child = Selection("", (), 1, None, (leaf.column,), value=leaf)
             declaration = replace(declaration, take=leaf.column)
         elif isinstance(read, Read):
-            child = self._below(field, _Rows((read,), read.equals))
+            child = self._below(field, RowsRead((read,), read.equals))
             declaration = replace(declaration, read=joined(read, child.joins))
         else:
-            child = self._below(field, _Rows(()))
-        return self._edge_item(
+            child = self._below(field, RowsRead(()))
+        item = self._edge_item(
             field,
             child,
             field.via(declaration.via),
-            lambda given: (edge_ask(declaration, child.columns, given), None),
+            lambda given: (edge_ask(declaration, child.columns, given, child.lists), None),
         )
+        return self._along(field, declaration, item)
+
+    def _along(self, field: Field, declaration: Edge, item: EdgeItem) -> EdgeItem:
+        """The item of an edge whose rows can come along with the row; or as it is, if they cannot."""
+        read, rows = declaration.read, field.rows
+        if (
+            not self.joins
+            or not isinstance(read, Read)
+            or declaration.argument is not None
+            or field.made_from.metadata["visible_to"] is not PUBLIC
+            or not can_list(rows.joinable, read)
+        ):
+            return item
+        [via] = item.via
+        rows.lists.append(list_of(read, via, item.child.columns, f"l{len(rows.lists)}"))
+        return replace(item, along=len(rows.lists) - 1)
 
     def _edge_item(
-        self, field: _Field, child: Selection, via: Columns, ask: Callable[[Arguments], tuple[Ask, object]]
+        self, field: Field, child: Selection, via: Columns, ask: Callable[[Arguments], tuple[Ask, object]]
     ) -> EdgeItem:
         return EdgeItem(
             **field.loading(),
@@ -265,7 +224,7 @@ class _Compiler:
             is_list=is_list_type(get_nullable_type(field.definition.type)),
         )
 
-    def _nodes(self, field: _Field, declaration: Nodes) -> NodesItem:
+    def _nodes(self, field: Field, declaration: Nodes) -> NodesItem:
         children: list[Selection] = []
         reads: dict[type, Read] = {}
         for of_type, read in declaration.reads.items():
@@ -273,7 +232,7 @@ class _Compiler:
             if not isinstance(type_, GraphQLObjectType):
                 raise DeclinedError
             fields = self._subfields(type_, field.details)
-            children.append(self.selection(type_, fields, _Rows((read,), read.equals, of_type), 1))
+            children.append(self.selection(type_, fields, RowsRead((read,), read.equals, of_type), 1))
             reads[of_type] = joined(read, children[-1].joins)
         asking = self._asking(field, lambda given: node_ids(given, many=declaration.many))
         return NodesItem(
@@ -284,7 +243,7 @@ class _Compiler:
             declaration=Nodes(reads, declaration.many),
         )
 
-    def _below(self, field: _Field, rows: _Rows, width: int = 1) -> Selection:
+    def _below(self, field: Field, rows: RowsRead, width: int = 1) -> Selection:
         """What is asked of the rows of an edge or of a page."""
         type_ = get_named_type(field.definition.type)
         if not isinstance(type_, GraphQLObjectType):
@@ -297,12 +256,12 @@ class _Compiler:
             self.schema, self.fragments, self.variable_values, self.operation, type_, details
         ).grouped_field_set
 
-    def _page(self, field: _Field, declaration: Connection) -> PageItem:
+    def _page(self, field: Field, declaration: Connection) -> PageItem:
         type_ = get_named_type(field.definition.type)
         if not isinstance(type_, GraphQLObjectType):
             raise DeclinedError
         # All places read the same rows, so that a row has the cells of all of them.
-        rows = _Rows(_reads_of(declaration), of=type_of_rows(field.made_from))
+        rows = RowsRead(_reads_of(declaration), of=type_of_rows(field.made_from))
         found: list[Selection] = []
         parts = tuple(self._parts(type_, field, rows, found))
         names = {part.name for part in parts}
@@ -337,7 +296,7 @@ class _Compiler:
         )
 
     def _parts(
-        self, type_: GraphQLObjectType, field: _Field, rows: _Rows, found: list[Selection]
+        self, type_: GraphQLObjectType, field: Field, rows: RowsRead, found: list[Selection]
     ) -> Iterable[PagePart]:
         for key, inner in self._subfields(type_, field.details).items():
             name = inner[0].node.name.value
@@ -353,7 +312,7 @@ class _Compiler:
             else:
                 yield PagePart(key, name)
 
-    def _asking(self, field: _Field, ask: Callable[[Arguments], Asked]) -> Asking[Asked]:
+    def _asking(self, field: Field, ask: Callable[[Arguments], Asked]) -> Asking[Asked]:
         """What an item asks, from the arguments of its field as a resolver would get them."""
         node, definition = field.details[0].node, field.definition
         converter, config = self.strawberry.schema_converter, self.strawberry.config

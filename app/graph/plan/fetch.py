@@ -6,9 +6,10 @@ yet: what a level finds are the rows themselves, each behind the key that it ans
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 from graphql.execution.values import VariableValues
@@ -92,7 +93,9 @@ class Fetching:
             check_visible(item.visible_to, self._context.viewer)
             match item:
                 case EdgeItem():
-                    return await self._edge(item, batch)
+                    if item.along is None or len(batch.rows[0]) == batch.selection.end:
+                        return await self._edge(item, batch)
+                    return await self._along(item, batch, batch.selection.end + item.along)
                 case PageItem():
                     return await self._page(item, batch)
                 case _:
@@ -118,6 +121,15 @@ class Fetching:
         if item.is_list and rows:
             loaded.most = max(Counter(child.keys).values()) if len(keys) > 1 else len(rows)
         return loaded
+
+    async def _along(self, item: EdgeItem, batch: Batch, place: int) -> Loaded:
+        """What came along with the rows, in this cell. All rows with one key have the same list."""
+        lists = dict(zip(_all_keys_of(item, batch), map(itemgetter(place), batch.rows), strict=True))
+        rows = [row for of_key in lists.values() for row in of_key]
+        self._context.loaders.has_read(len(rows))
+        of_rows = [key for key, of_key in lists.items() for _ in of_key]
+        child = await self.batch(item.child, rows, of_rows)
+        return Loaded(children=(child,), most=max(map(len, lists.values())))
 
     async def _page(self, item: PageItem, batch: Batch) -> Loaded:
         ask = item.asking.of(self._variable_values)
@@ -146,7 +158,7 @@ class Fetching:
         loaded.most = len(loaded.ids)
         loaded.children = await together(
             [
-                self._of_type(loaded, type_, Ask(read, child.columns), uuids.get(type_, []), child)
+                self._of_type(loaded, type_, Ask(read, child.columns, lists=child.lists), uuids.get(type_, []), child)
                 for (type_, read), child in zip(reads.items(), item.children, strict=True)
             ]
         )
@@ -181,7 +193,7 @@ def _look_for_joins(children: Sequence[Selection], error: Exception) -> None:
     Raises:
         JoinError: it did, and not because its database does not answer.
     """
-    if not isinstance(error, AppError) and any(child.joins for child in children):
+    if not isinstance(error, AppError) and any(child.joins or child.lists for child in children):
         raise JoinError from error
 
 
@@ -220,8 +232,13 @@ def _keys_of(item: Loading, batch: Batch) -> list[Any]:
 
     Where one of several cells is NULL, no row will answer: to PostgreSQL it equals nothing.
     """
+    return list(dict.fromkeys(_all_keys_of(item, batch)))
+
+
+def _all_keys_of(item: Loading, batch: Batch) -> Iterable[Any]:
+    """The key that each row's item is found by."""
     key_of = batch.selection.keys[item.number]
-    return list(dict.fromkeys(map(key_of, batch.rows))) if key_of else []
+    return map(key_of, batch.rows) if key_of else ()
 
 
 async def together(all_of: Sequence[Coroutine[Any, Any, T]]) -> list[T]:  # what they yield and are sent is asyncio's

@@ -110,6 +110,8 @@ class EdgeItem(Loading):
     asking: Asking[tuple[Ask, object]]
     """The ask, and the key where there is no ``via``: None for the viewer's own."""
     is_list: bool
+    along: int | None = None
+    """Which of the selection's lists has its rows, if there is one. They come along where few rows are read."""
 
     @property
     def child(self) -> "Selection":
@@ -165,8 +167,10 @@ class Selection:
     """What is read of each row: what the items show and are found by."""
     joins: tuple[Join, ...] = ()
     """The rows that come beside each of these."""
+    lists: Columns = ()
+    """The rows that can come along with each of these, in cells behind its columns: with all of them, or with none."""
     more: bool = False
-    """Whether rows have further cells behind these, as cursors need them."""
+    """Whether rows can have further cells behind these: lists, or what cursors need."""
     value: Leaf | None = None
     """Where one value of the row is asked, and no object: that value."""
 
@@ -189,8 +193,8 @@ class Selection:
 
     @cached_property
     def has_joins(self) -> bool:
-        """Whether rows come beside others in it, or anywhere below."""
-        return bool(self.joins) or any(child.has_joins for item in self.loaded for child in item.children)
+        """Whether rows come beside others or along with them in it, or anywhere below."""
+        return bool(self.joins or self.lists) or any(child.has_joins for item in self.loaded for child in item.children)
 
     @cached_property
     def keys(self) -> tuple[Callable[[Row], Any] | None, ...]:
@@ -208,6 +212,11 @@ class Selection:
         if self.equals is not None and str(column.key) == str(self.equals.key):
             return 0
         return self.width + [str(each.key) for each in self.columns].index(str(column.key))
+
+    @property
+    def end(self) -> int:
+        """Where a row has the first of the lists, if they came along."""
+        return self.width + len(self.columns)
 
 
 def _with_those_beside(items: Iterable[Item]) -> Iterator[Item]:
