@@ -1,8 +1,10 @@
 # make run    set up what is missing, then start the demo (PORT=8000, DATA=folder of its data, ARGS=--reset)
 # make graphiql  the files of the page at /graphql, so that no browser needs a CDN; run and test do it where npm is
 # make test   the tests, on PostgreSQL servers of their own (STOREGRAPH_POSTGRES=path: the one on PATH)
+# make test-all  the same with thousands of documents and values made at random, in place of a hundred; an hour or so
 # make check  format, lint and types
 # make bench  the gateway beside others, on databases of its own (ARGS="--rounds 3 backoffice")
+# make client-packages  what the examples and the tests of clients need; test does it
 # make lock   resolve the dependencies of pyproject.toml anew
 # make clean  remove the environment and the caches; the demo's data stay
 #
@@ -12,18 +14,22 @@ PORT ?= 8000
 DATA ?=
 PYTHON ?= python3
 BIN := .venv/bin
+ARIADNE := .venv/ariadne
 UV := $(shell command -v uv 2>/dev/null)
 
 # Much faster where it is at hand; both install exactly what a lock says.
 ifdef UV
 CREATE = uv venv --quiet --clear --python $(PYTHON) .venv
 INSTALL = uv pip install --quiet --compile-bytecode --python $(BIN)/python
+INSTALL_ARIADNE = uv pip install --quiet --python $(ARIADNE)/bin/python
 else
 CREATE = $(PYTHON) -m venv --clear .venv
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL_ARIADNE = $(BIN)/python -m pip --python $(ARIADNE)/bin/python install --quiet --disable-pip-version-check \
+	--no-compile
 endif
 
-.PHONY: run graphiql test audit-packages check bench peer-packages lock clean
+.PHONY: run graphiql test test-all audit-packages client-packages check bench peer-packages lock clean
 
 run: .venv/.runtime graphiql
 	@exec $(BIN)/storegraph demo --port $(PORT) $(if $(DATA),--data-dir "$(DATA)") $(ARGS)
@@ -35,16 +41,26 @@ ifneq ($(shell command -v npm 2>/dev/null),)
 endif
 
 # A worker starts a server of its own, so that more of them soon gain nothing. What is skipped is told, with the reason.
-test: .venv/.dev audit-packages graphiql
-	$(BIN)/pytest -n auto --maxprocesses 4 -rs
+TEST = $(BIN)/pytest -n auto --maxprocesses 4 -rs
+TESTED = .venv/.dev audit-packages client-packages graphiql
+test: $(TESTED)
+	$(TEST)
+test-all: $(TESTED)
+	$(TEST) --hypothesis-profile=nightly
 
-# The audits of GraphQL over HTTP are npm's, and so is a peer of the benchmark; without npm, or without its registry,
-# they are skipped.
+# The audits of GraphQL over HTTP are npm's, and so are most clients and a peer of the benchmark; without npm, or without
+# its registry, they are skipped.
 AUDIT = tests/http_audit
+EXAMPLE = examples/typescript
+CLIENTS = tests/clients
 PEER = bench/peers/mercurius
 $(AUDIT)/%: SKIPPED = GraphQL over HTTP IS NOT AUDITED
+$(EXAMPLE)/%: SKIPPED = THE TYPESCRIPT EXAMPLE IS NOT TRIED
+$(CLIENTS)/%: SKIPPED = CLIENT GENERATORS ARE NOT TRIED
 $(PEER)/%: SKIPPED = mercurius IS NOT MEASURED
 audit-packages: $(AUDIT)/node_modules/.package-lock.json
+client-packages: $(EXAMPLE)/node_modules/.package-lock.json $(CLIENTS)/node_modules/.package-lock.json \
+	$(ARIADNE)/.installed
 peer-packages: $(PEER)/node_modules/.package-lock.json
 
 ifneq ($(shell command -v npm 2>/dev/null),)
@@ -55,6 +71,12 @@ else
 %/node_modules/.package-lock.json:
 	@echo "*** $(SKIPPED): there is no npm." >&2
 endif
+
+# It needs an older graphql-core than we do.
+$(ARIADNE)/.installed: $(CLIENTS)/ariadne.lock .venv/.python
+	@$(BIN)/python -m venv --clear --without-pip $(ARIADNE)
+	@$(INSTALL_ARIADNE) --require-hashes -r $< && touch $@ || \
+		echo "*** ariadne-codegen IS NOT TRIED: it could not be installed." >&2
 
 check: .venv/.dev
 	$(BIN)/ruff format --check
@@ -73,10 +95,13 @@ lock: .venv/.python
 	PATH="$(BIN):$$PATH" $(LOCK) --all-extras pyproject.toml -o requirements-dev.lock
 	printf '%s\n' hatchling editables | PATH="$(BIN):$$PATH" $(LOCK) -c requirements-dev.lock pyproject.toml - \
 		-o requirements.lock
+	printf '%s\n' ariadne-codegen | PATH="$(BIN):$$PATH" $(LOCK) - -o $(CLIENTS)/ariadne.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist app/_graphiql $(AUDIT)/node_modules $(PEER)/node_modules
-	find app migrations tests -name __pycache__ -exec rm -rf {} +
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis dist app/_graphiql $(AUDIT)/node_modules $(PEER)/node_modules \
+		$(CLIENTS)/node_modules $(EXAMPLE)/node_modules $(EXAMPLE)/dist $(EXAMPLE)/src/generated \
+		examples/python/.venv
+	find app examples migrations tests -name __pycache__ -exec rm -rf {} +
 
 # The stamps: what was set up, and from which lock.
 .venv/.python:

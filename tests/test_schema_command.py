@@ -54,6 +54,9 @@ def client(tmp_path: Path) -> Path:
     (tmp_path / "src" / "account" / "account.graphql").write_text(ACCOUNT, encoding="utf-8")
     (tmp_path / "src" / "names.gql").write_text(NAMES, encoding="utf-8")
     (tmp_path / "src" / "notes.txt").write_text("query {", encoding="utf-8")
+    for others in ("node_modules", ".cache"):
+        (tmp_path / "src" / others / "package").mkdir(parents=True)
+        (tmp_path / "src" / others / "package" / "wrong.graphql").write_text("query {", encoding="utf-8")
     return tmp_path / "src"
 
 

@@ -160,11 +160,21 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _texts_below(folder: Path) -> dict[str, str]:
-    """Every document below a folder, by its path from there."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in _EXTENSIONS and path.is_file())
+    """Every document below a folder, by its path from there, but for those of packages and in hidden folders."""
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in _EXTENSIONS
+        and path.is_file()
+        and not any(map(_is_passed_over, path.relative_to(folder).parts))
+    )
     if not paths:
         raise OperationError(f"no file below {folder} ends in {' or '.join(_EXTENSIONS)}")
     return {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+
+
+def _is_passed_over(name: str) -> bool:
+    return name == "node_modules" or name.startswith(".")
 
 
 def _print_difference(found: str) -> None:
