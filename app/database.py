@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any, TypeVar, cast
@@ -39,6 +39,9 @@ _BUSY_LOGGED = 60.0  # seconds between two lines about connections that are all 
 # And times are read as text.
 SESSION = {"TimeZone": "UTC", "DateStyle": "ISO"}
 
+# Without synchronous commits, a COMMIT is answered before it is flushed; with them, what is not flushed is no commit.
+_POSITION = """SELECT CASE current_setting('synchronous_commit')
+    WHEN 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END"""
 _ROOM = """SELECT pg_postmaster_start_time() AS started, current_setting('max_connections')::int
     - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0) AS room"""
@@ -83,8 +86,15 @@ class Transaction:
 class Database:
     """One of the four: a pool of connections that are made when they are first needed, and a breaker before it."""
 
-    def __init__(self, name: DatabaseName, settings: Settings, observe: Observer | None = None) -> None:
+    def __init__(
+        self, name: DatabaseName, settings: Settings, observe: Observer | None = None, server: str = "primary"
+    ) -> None:
         self.name: DatabaseName = name
+        self.server = server
+        """Which of the servers that have it: ``primary``, or ``replica-1`` and so on."""
+        self.title = name if server == "primary" else f"{name} ({server})"
+        self.committed: Callable[[int], None] | None = None
+        """Told after each COMMIT up to where the write-ahead log goes that has it, if anybody wants to know."""
         self.breaker = Breaker(settings.breaker_failures, settings.breaker_pause)
         self.figures = DatabaseFigures()
         self._settings = settings
@@ -188,7 +198,7 @@ class Database:
         reads to find out. Where all connections are in use, it is whether the latest of them answered.
         """
         try:
-            await self._probe("SELECT 1")
+            await self.probe("SELECT 1")
         except BusyError:
             return self._answers
         except AppError:
@@ -201,7 +211,7 @@ class Database:
         None where it does not answer.
         """
         try:
-            [row] = await self._probe(_ROOM)
+            [row] = await self.probe(_ROOM)
         except AppError:
             return None
         return row["started"], row["room"]
@@ -224,7 +234,12 @@ class Database:
             self.figures.rows += len(cast("list[Row]", answer))
         return answer
 
-    async def _probe(self, sql: str) -> list[Row]:
+    async def probe(self, sql: str) -> list[Row]:
+        """What a statement brings within a second, also while the breaker is open: an answer closes it.
+
+        Raises:
+            UnreachableError, BusyError, DatabaseTimeoutError: it brought nothing.
+        """
         rows = await self._noted(self._pool.run(self._read(sql, ()), _PROBE, in_all=True, again=True))
         self.breaker.answered()
         return rows
@@ -298,6 +313,8 @@ class Database:
             if transaction.failure is not None:  # which the work took no notice of
                 raise transaction.failure
             await self._pool.ask(connection, connection.execute, "COMMIT")
+            if self.committed is not None:
+                self.committed(await self._pool.ask(connection, connection.fetchval, _POSITION))
         except Exception:  # where it is cancelled, the pool does that
             await settled(connection, "ROLLBACK")  # also where it is not known whether there is a transaction
             if isinstance(transaction.failure, _AGAIN):  # whatever the work made of it
@@ -319,7 +336,7 @@ class Database:
             self._busy_logged = now
             log.warning(
                 "all %d connections to the %s database were busy for %g s; POOL_SIZE sets how many there are",
-                *(self._settings.pool_size, self.name, self._settings.pool_wait),
+                *(self._settings.pool_size, self.title, self._settings.pool_wait),
             )
 
 
@@ -339,16 +356,17 @@ class Databases:
         answers = await asyncio.gather(*(self[name].answers() for name in DATABASE_NAMES))
         return dict(zip(DATABASE_NAMES, answers, strict=True))
 
-    async def check_capacity(self) -> None:
+    async def check_capacity(self, replicas: Sequence[Database] = ()) -> None:
         """Warn where pools on the same server may together take more connections than it has. Asks those that answer.
 
         With too few, requests fail just when there are many of them, and not before.
         """
-        rooms = await asyncio.gather(*(self[name].room() for name in DATABASE_NAMES))
-        servers: dict[tuple[object, int], list[DatabaseName]] = {}
-        for name, room in zip(DATABASE_NAMES, rooms, strict=True):
+        databases = [*self._databases.values(), *replicas]
+        rooms = await asyncio.gather(*(database.room() for database in databases))
+        servers: dict[tuple[object, int], list[str]] = {}
+        for database, room in zip(databases, rooms, strict=True):
             if room is not None:
-                servers.setdefault(room, []).append(name)
+                servers.setdefault(room, []).append(database.title)
         for (_, available), names in servers.items():
             pools = len(names) * self._workers
             if self._pool_size * pools > available:

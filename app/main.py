@@ -29,7 +29,8 @@ from app.graph.schema import build_schema
 from app.graph.schema_route import schema_route
 from app.identity.sessions import Identity
 from app.middleware import Direct, Draining, Requests
-from app.settings import DatabaseName, Settings
+from app.replicas import Replicas
+from app.settings import DATABASE_NAMES, DatabaseName, Settings
 
 if TYPE_CHECKING:
     from app.tracing import Tracing
@@ -60,7 +61,7 @@ def create_app(
     async def readyz(request: Request) -> Response:
         if draining.begun:
             return JSONResponse({"status": "draining"}, 503, headers=_UNCACHED)
-        return await _ready(_services(request).databases, histories)
+        return await _ready(_services(request), histories)
 
     folder = installed(settings) if settings.graphiql else None
     page = build_page(folder=folder, demo=demo, explains=settings.explain != "off") if settings.graphiql else None
@@ -91,11 +92,12 @@ async def _opened(settings: Settings) -> AsyncGenerator[Services]:
     async with (
         _traced(settings.otel_exporter_otlp_endpoint) as tracing,
         Databases.opened(settings, count_statement) as databases,
+        Replicas.opened(databases, settings, count_statement) as replicas,
         Identity.opened(databases, settings) as identity,
     ):
         await databases.answering()  # what does not answer is in the log from the start
-        await databases.check_capacity()
-        yield Services(databases, settings, identity, tracing)
+        await databases.check_capacity(list(replicas or ()))
+        yield Services(databases, settings, identity, tracing, replicas)
 
 
 @asynccontextmanager
@@ -129,7 +131,9 @@ async def _measured(settings: Settings, services: Services, engine: Engine, endp
     from app.metrics_upkeep import Upkeep
 
     async with Upkeep.of(services.databases["orders"]) as upkeep:
-        sources = Sources(services.databases, services.identity, endpoint.figures, engine.figures, upkeep)
+        sources = Sources(
+            services.databases, services.identity, endpoint.figures, engine.figures, upkeep, services.replicas
+        )
         async with metrics_served(registry_of(sources), settings.metrics_host, settings.metrics_port):
             yield
 
@@ -146,8 +150,8 @@ def _cors(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
-            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
-            expose_headers=("Retry-After", "X-Request-ID"),
+            allow_headers=("Authorization", "Content-Type", "X-Read-After", "X-Request-ID"),
+            expose_headers=("Retry-After", "X-Read-After", "X-Request-ID"),
         )
     ]
 
@@ -173,19 +177,23 @@ async def _root(_request: Request) -> Response:
     return RedirectResponse("/graphql")
 
 
-async def _ready(databases: Databases, histories: Mapping[DatabaseName, list[Revision]]) -> Response:
+async def _ready(services: Services, histories: Mapping[DatabaseName, list[Revision]]) -> Response:
     """Whether requests should come here: as long as any database answers, there are right answers to give.
 
     But not before those that answer and have a history here hold all the tables that this version reads.
     """
+    databases = services.databases
     answering = await databases.answering()
-    body: dict[str, object] = {
-        "databases": {name: "ok" if answers else "unavailable" for name, answers in answering.items()}
+    readable = {replica.name for replica in services.replicas or () if replica.is_used}
+    states = {
+        name: "ok" if answering[name] else "read-only" if name in readable else "unavailable" for name in DATABASE_NAMES
     }
+    body: dict[str, object] = {"databases": states}
     behind = await revisions.behind(databases, {name: histories[name] for name in histories if answering[name]})
     if behind:
         body["behind"] = {name: asdict(of_name) for name, of_name in behind.items()}
-    return JSONResponse(body, 200 if any(answering.values()) and not behind else 503, headers=_UNCACHED)
+    is_ready = any(state != "unavailable" for state in states.values()) and not behind
+    return JSONResponse(body, 200 if is_ready else 503, headers=_UNCACHED)
 
 
 async def _healthz(_request: Request) -> Response:

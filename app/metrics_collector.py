@@ -26,11 +26,12 @@ from app.errors import ErrorCode
 from app.identity.sessions import Identity
 from app.metrics import Distribution, DocumentFigures, RequestFigures
 from app.metrics_upkeep import Upkeep
+from app.replicas import Replicas
 from app.settings import DATABASE_NAMES
 
 _PREFIX = "storegraph_"
 
-# What there is of each database: its name, what it says, and where it is found.
+# What there is of each server of each database: its name, what it says, and where it is found.
 _COUNTERS: tuple[tuple[str, str, Callable[[Database], int]], ...] = (
     ("rows", "Rows that statements brought.", lambda of: of.figures.rows),
     ("statements_failed", "Statements that brought an error, or no answer.", lambda of: of.figures.failed),
@@ -38,7 +39,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Database], int]], ...] = (
     ("pool_losses", "Times that a connection turned out to be lost.", lambda of: of.figures.losses),
 )
 _GAUGES: tuple[tuple[str, str, Callable[[Database], int]], ...] = (
-    ("database_up", "Whether the database answers, as far as is known: 1 or 0.", lambda of: of.is_answering),
+    ("database_up", "Whether the server answers, as far as is known: 1 or 0.", lambda of: of.is_answering),
     ("pool_size", "Connections that there may be.", lambda of: of.pool.size),
     ("pool_in_use", "Connections that work, are being made or are being cleaned up.", lambda of: of.pool.in_use),
     ("pool_waiting", "Statements and transactions that wait for a connection.", lambda of: of.pool.waiting),
@@ -49,7 +50,6 @@ _HISTOGRAMS: tuple[tuple[str, str, Callable[[Database], Distribution]], ...] = (
         "SQL statements, without the wait for a connection and without BEGIN and COMMIT.",
         lambda of: of.figures.statements,
     ),
-    ("batch_keys", "Keys of each read of the graph, which one statement answers.", lambda of: of.figures.batches),
     ("pool_wait_seconds", "Waits for a connection to be free; most are 0.", lambda of: of.figures.waits),
 )
 
@@ -63,6 +63,7 @@ class Sources:
     requests: RequestFigures
     documents: DocumentFigures
     upkeep: Upkeep
+    replicas: Replicas | None = None
 
 
 def registry_of(sources: Sources) -> CollectorRegistry:
@@ -85,7 +86,16 @@ class _Gateway(Collector):
         yield from _of_requests(of.requests)
         yield from _of_documents(of.documents)
         yield _gauge("access_tokens_cached", "Access tokens that are known to be valid.", of.identity.tokens_kept)
-        yield from _of_databases([of.databases[name] for name in DATABASE_NAMES])
+        primaries = [of.databases[name] for name in DATABASE_NAMES]
+        yield from _of_databases([*primaries, *(of.replicas or ())])
+        yield _histogram(
+            "batch_keys",
+            "Keys of each read of the graph, which one statement answers.",
+            ("database",),
+            (((of_one.name,), of_one.figures.batches) for of_one in primaries),
+        )
+        if of.replicas is not None:
+            yield from _of_replicas(of.replicas)
         yield from _of_upkeep(of.upkeep, datetime.now(UTC))
 
 
@@ -96,14 +106,12 @@ def _of_requests(of: RequestFigures) -> Iterator[Metric]:
         ("status", "executor", "operation"),
         of.answered.items(),
     )
-    durations = HistogramMetricFamily(
-        _PREFIX + "request_duration_seconds",
+    yield _histogram(
+        "request_duration_seconds",
         "From a request's head until its answer was sent.",
-        labels=("executor", "operation"),
+        ("executor", "operation"),
+        of.durations.items(),
     )
-    for kind, distribution in of.durations.items():
-        durations.add_metric(kind, _buckets(distribution), distribution.sum)
-    yield durations
     yield _gauge("requests_in_flight", "Operations that are being answered.", of.in_flight)
     for name, what, counted in (
         ("errors", "Answers with an error of the code, whatever else is in them.", of.codes),
@@ -128,27 +136,38 @@ def _of_documents(of: DocumentFigures) -> Iterator[Metric]:
     )
 
 
-def _of_databases(databases: Sequence[Database]) -> Iterator[Metric]:
-    labels = ("database",)
+def _of_databases(servers: Sequence[Database]) -> Iterator[Metric]:
+    labels = ("database", "server")
     for name, what, counted in _COUNTERS:
-        yield _counter(name, what, labels, (((of.name,), counted(of)) for of in databases))
+        yield _counter(name, what, labels, (((of.name, of.server), counted(of)) for of in servers))
     for name, what, measured in _GAUGES:
-        gauge = GaugeMetricFamily(_PREFIX + name, what, labels=labels)
-        for of in databases:
-            gauge.add_metric((of.name,), measured(of))
-        yield gauge
+        yield _gauges(name, what, ((of, measured(of)) for of in servers))
     for name, what, distribution in _HISTOGRAMS:
-        histogram = HistogramMetricFamily(_PREFIX + name, what, labels=labels)
-        for of in databases:
-            histogram.add_metric((of.name,), _buckets(distribution(of)), distribution(of).sum)
-        yield histogram
+        yield _histogram(name, what, labels, (((of.name, of.server), distribution(of)) for of in servers))
     states = GaugeMetricFamily(
         _PREFIX + "breaker_state", "1 for the state that the breaker is in.", labels=(*labels, "state")
     )
-    for of in databases:
+    for of in servers:
         for state in get_args(BreakerState):
-            states.add_metric((of.name, state), of.breaker.state == state)
+            states.add_metric((of.name, of.server, state), of.breaker.state == state)
     yield states
+
+
+def _of_replicas(replicas: Replicas) -> Iterator[Metric]:
+    yield _gauges(
+        "replica_used", "Whether reads are sent to the replica: 1 or 0.", ((of, of.is_used) for of in replicas)
+    )
+    yield _gauges(
+        "replica_lag_seconds",
+        "How late the replica is at most; NaN where that is not known.",
+        ((of, replicas.lag(of)) for of in replicas),
+    )
+    yield _counter(
+        "replica_reads_again",
+        "Reads that failed at the replica and were asked again of the primary.",
+        ("database", "server"),
+        (((of.name, of.server), of.read_again) for of in replicas),
+    )
 
 
 def _of_upkeep(of: Upkeep, now: datetime) -> Iterator[Metric]:
@@ -162,6 +181,22 @@ def _of_upkeep(of: Upkeep, now: datetime) -> Iterator[Metric]:
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(_PREFIX + name, what, value)
+
+
+def _gauges(name: str, what: str, measured: Iterable[tuple[Database, float]]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(_PREFIX + name, what, labels=("database", "server"))
+    for of, value in measured:
+        family.add_metric((of.name, of.server), value)
+    return family
+
+
+def _histogram(
+    name: str, what: str, labels: Sequence[str], measured: Iterable[tuple[Sequence[str], Distribution]]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(_PREFIX + name, what, labels=labels)
+    for values, distribution in measured:
+        family.add_metric(values, _buckets(distribution), distribution.sum)
+    return family
 
 
 def _counter(

@@ -57,6 +57,10 @@ def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+PostgresUrls = Annotated[tuple[PostgresUrl, ...], NoDecode, BeforeValidator(_words)]
+"""Several in one variable, with commas or blanks between them; in a URL itself, ``%2C`` is a comma."""
+
+
 def _is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
@@ -153,6 +157,15 @@ class _FileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+_Place = tuple[str | None, int | None, str]
+
+
+def _place(url: str) -> _Place:
+    """What two URLs of the same database on the same server have in common."""
+    parts = urlsplit(url)
+    return parts.hostname, parts.port, parts.path
+
+
 class Settings(BaseSettings):
     """Everything that can be set, with its default. README has the same list as a table."""
 
@@ -162,6 +175,10 @@ class Settings(BaseSettings):
     products_database_url: PostgresUrl
     orders_database_url: PostgresUrl
     payments_database_url: PostgresUrl
+    users_replica_url: PostgresUrls = ()
+    products_replica_url: PostgresUrls = ()
+    orders_replica_url: PostgresUrls = ()
+    payments_replica_url: PostgresUrls = ()
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -228,16 +245,29 @@ class Settings(BaseSettings):
     breaker_failures: Count = 5
     breaker_pause: Seconds = 1.0
     transaction_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    replica_max_lag: Seconds = 5.0
 
     @model_validator(mode="after")
     def _four_different_databases(self) -> Self:
-        seen: dict[tuple[str | None, int | None, str], DatabaseName] = {}
+        seen: dict[_Place, DatabaseName] = {}
         for name in DATABASE_NAMES:
-            parts = urlsplit(self.database_url(name))
-            other = seen.setdefault((parts.hostname, parts.port, parts.path), name)
+            other = seen.setdefault(_place(self.database_url(name)), name)
             if other != name:
                 variables = f"{name}_database_url and {other}_database_url".upper().replace(" AND ", " and ")
                 raise ValueError(f"{variables} name the same database; each needs one of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_elsewhere(self) -> Self:
+        seen = {_place(self.database_url(name)): f"{name}_database_url".upper() for name in DATABASE_NAMES}
+        for name in DATABASE_NAMES:
+            variable = f"{name}_replica_url".upper()
+            for url in self.replica_urls(name):
+                if (other := seen.get(_place(url))) is not None:
+                    raise ValueError(
+                        f"{variable} names what {other} names already; each replica is a server of its own"
+                    )
+                seen[_place(url)] = variable
         return self
 
     @model_validator(mode="after")
@@ -273,6 +303,15 @@ class Settings(BaseSettings):
             "products": self.products_database_url,
             "orders": self.orders_database_url,
             "payments": self.payments_database_url,
+        }[name]
+
+    def replica_urls(self, name: DatabaseName) -> tuple[str, ...]:
+        """The URLs of one database's standbys."""
+        return {
+            "users": self.users_replica_url,
+            "products": self.products_replica_url,
+            "orders": self.orders_replica_url,
+            "payments": self.payments_replica_url,
         }[name]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -27,9 +27,10 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
-from app.database import Databases, Row
+from app.database import Row
 from app.paging import AnyColumn, Bound, Order, backwards, bare, behind
 from app.reads import WHOLE_TABLE, Columns, Keys, Read, Shape
+from app.settings import DatabaseName
 from app.viewer import Viewer
 
 _KEYS = ("k0", "k1", "k2")  # the parameters that keys travel in; no read has more
@@ -184,8 +185,22 @@ def _compiled(query: Select[Any]) -> Statement:
     return Statement(str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
 
 
+class Source(Protocol):
+    """What answers the statements of one database."""
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        """As ``Database.fetch``."""
+        ...
+
+
+class Sources(Protocol):
+    """Where reads are made: the databases themselves, or what chooses among the servers of each."""
+
+    def __getitem__(self, name: DatabaseName, /) -> Source: ...
+
+
 async def fetch(
-    databases: Databases,
+    sources: Sources,
     viewer: Viewer,
     read: Read,
     columns: Columns,
@@ -208,7 +223,7 @@ async def fetch(
     text = statement(seen, columns, slice_)
     values = dict(zip(_KEYS, seen.keys.arrays(keys), strict=False)) if seen.keys else {}
     values |= {"viewer": viewer.user, **parameters}
-    return await databases[read.database].fetch(text.sql, *text.arguments(values))
+    return await sources[read.database].fetch(text.sql, *text.arguments(values))
 
 
 def answered(read: Read, keys: Sequence[Any], rows: Sequence[Row]) -> list[Any]:

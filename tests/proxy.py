@@ -54,6 +54,11 @@ class Proxy:
         """Pass on so many bytes a second, each way of each connection."""
         self._rate = rate
 
+    def redirect(self, port: int) -> None:
+        """Lead to another server of the same host, and reset every connection: that one has taken its place."""
+        self._target = self._target[0], port
+        self.reset()
+
     def restore(self) -> None:
         """Pass everything on again, also what was held back."""
         self._refusing = False

@@ -43,7 +43,8 @@ class Measured:
     registry: CollectorRegistry
 
     def of(self, name: str, database: DatabaseName, **labels: str) -> float | None:
-        return self.registry.get_sample_value(f"storegraph_{name}", {"database": database, **labels})
+        of_server = {"database": database, "server": "primary", **labels}
+        return self.registry.get_sample_value(f"storegraph_{name}", of_server)
 
 
 async def measuring(settings: Settings, **changes: Any) -> AsyncGenerator[Measured]:

@@ -34,7 +34,8 @@ MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 @pytest.fixture(scope="module")
 def labels(settings: Settings) -> dict[str, dict[str, set[str]]]:
     """Each metric's labels, and the values that they have after requests of each kind."""
-    measured = settings.model_copy(update={"metrics_port": free_port()})
+    replica = settings.orders_database_url.replace("127.0.0.1", "localhost")  # no standby, but counted
+    measured = settings.model_copy(update={"metrics_port": free_port(), "orders_replica_url": (replica,)})
     with TestClient(create_app(measured)) as client:
         for query in ("{ products { nodes { id } } }", "{ __schema { description } }", "{"):
             client.post("/graphql", json={"query": query})

@@ -93,6 +93,22 @@ def test_from_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
             "USERS_DATABASE_URL_FILE: cannot read /no/such/file: No such file or directory",
         ),
         ("USERS_DATABASE_URL_FILE", "", "USERS_DATABASE_URL_FILE: is empty; name a file, or leave it out"),
+        (
+            "ORDERS_REPLICA_URL",
+            "postgres://me@b.example/orders, b.example",
+            "ORDERS_REPLICA_URL: must start with postgresql://, as in postgresql://user:password@host:port/database",
+        ),
+        (
+            "ORDERS_REPLICA_URL",
+            URLS["ORDERS_DATABASE_URL"],
+            "ORDERS_REPLICA_URL names what ORDERS_DATABASE_URL names already; each replica is a server of its own",
+        ),
+        (
+            "ORDERS_REPLICA_URL",
+            "postgres://me@b.example/orders, postgres://you@b.example/orders",
+            "ORDERS_REPLICA_URL names what ORDERS_REPLICA_URL names already; each replica is a server of its own",
+        ),
+        ("REPLICA_MAX_LAG", "0", "REPLICA_MAX_LAG: Input should be greater than 0"),
         ("JWT_SECRET_FILE", "", "JWT_SECRET_FILE: is empty; name a file, or leave it out"),
         ("TRUSTED_DOCUMENTS_MANIFEST", "", "TRUSTED_DOCUMENTS_MANIFEST: is empty; name a file, or leave it out"),
         *((("TRUSTED_PROXIES", f"127.0.0.1, {wrong}", f"TRUSTED_PROXIES: '{wrong}' {NO_PROXY}")) for wrong in PROXIES),
@@ -112,6 +128,19 @@ def test_a_wrong_one_of_a_file_is_named_by_the_file(environment: pytest.MonkeyPa
     environment.setenv("JWT_SECRET_FILE", str(file))
     with pytest.raises(SettingsError, match=r"^JWT_SECRET_FILE: must have at least 32 bytes"):
         load_settings()
+
+
+def test_replicas_are_none_or_several(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings().replica_urls("orders") == ()
+    one, two = "postgresql://me:a%2Cb@b.example/orders", "postgres://me@c.example/orders?sslmode=require"
+    environment.setenv("ORDERS_REPLICA_URL", f"{one},{two}")
+    assert load_settings().replica_urls("orders") == (one, two)
+    assert load_settings().replica_urls("users") == ()
+    environment.delenv("ORDERS_REPLICA_URL")
+    file = tmp_path / "urls"
+    file.write_text(f"{one}\n{two}\n")
+    environment.setenv("ORDERS_REPLICA_URL_FILE", str(file))
+    assert load_settings().replica_urls("orders") == (one, two)
 
 
 @pytest.mark.parametrize(

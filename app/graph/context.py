@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -19,8 +19,9 @@ from app.domains.payments import reads as payment_reads
 from app.errors import TooLargeError
 from app.identity.sessions import Identity
 from app.reads import Columns, Read
+from app.replicas import Positions, Replicas
 from app.settings import DATABASE_NAMES, DatabaseName, Settings
-from app.statements import Slice, by_key, fetch
+from app.statements import Slice, Sources, by_key, fetch
 from app.viewer import NOBODY, Viewer
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class Loaders:
     number of statements depends on the query alone and not on the rows.
     """
 
-    def __init__(self, services: "Services", viewer: Viewer) -> None:
+    def __init__(self, services: "Services", viewer: Viewer, sources: Sources) -> None:
+        self.sources = sources
+        """Where it is read."""
         self._databases = services.databases
         self._tracing = services.tracing
         self._viewer = viewer
@@ -125,11 +128,11 @@ class Loaders:
 
     async def _fetch(self, ask: Ask, keys: Sequence[Any], parameters: dict[str, object]) -> list[Row]:
         async with self._connections[ask.read.database]:
-            explained, databases = self.explained, self._databases
+            explained, sources = self.explained, self.sources
             if explained is not None:
-                databases = explained.watching(databases, ask, keys)
+                sources = explained.watching(sources, ask, keys)
             columns = ask.all_columns if len(keys) <= MOST_WITH_LISTS else ask.columns
-            return await fetch(databases, self._viewer, ask.read, columns, keys, parameters, ask.slice_)
+            return await fetch(sources, self._viewer, ask.read, columns, keys, parameters, ask.slice_)
 
     async def _load(self, ask: Ask, keys: list[Any]) -> list[list[Row]]:
         rows = by_key(ask.read, keys, await self.fetch(ask, keys))
@@ -171,6 +174,7 @@ class Services:
     settings: Settings
     identity: Identity
     tracing: "Tracing | None" = None
+    replicas: Replicas | None = None
 
 
 @dataclass
@@ -183,18 +187,39 @@ class Context:
     """Where the request came from: an IP address."""
     statements: Statements = field(default_factory=lambda: cast("Statements", Counter()))
     """How many statements the operation sent to each database."""
+    after: Mapping[DatabaseName, int] = field(default_factory=dict[DatabaseName, int])
+    """What its reads must at least have seen; see ``replicas.py``."""
+    committed: Positions = field(default_factory=dict[DatabaseName, int])
+    """Where its own commits are."""
 
     def __post_init__(self) -> None:
-        self.loaders = Loaders(self.services, self.viewer)
+        replicas = self.services.replicas
+        sources = replicas.reading(self.viewer.session, self.after) if replicas else self.services.databases
+        self.loaders = Loaders(self.services, self.viewer, sources)
         self._objects = self._errors = 0
         self._stop: Callable[[TooLargeError], None] | None = None
+
+    def resolves(self, *, changes: bool) -> None:
+        """Resolvers begin. Those of a mutation read what it has changed, so nothing from a replica."""
+        if changes:
+            self.loaders.sources = self.services.databases
 
     def become(self, viewer: Viewer) -> None:
         """Go on as somebody else. What was read so far is forgotten: after a write it may be no longer true."""
         self.viewer = viewer
         explained = self.loaders.explained
-        self.loaders = Loaders(self.services, viewer)
+        self.loaders = Loaders(self.services, viewer, self.services.databases)
         self.loaders.explained = explained
+        self._remember()
+
+    def has_committed(self, name: DatabaseName, position: int) -> None:
+        """Note where a commit of the operation is."""
+        self.committed[name] = max(position, self.committed.get(name, 0))
+        self._remember()
+
+    def _remember(self) -> None:
+        if self.services.replicas is not None and self.viewer.session is not None:
+            self.services.replicas.remember(self.viewer.session, self.committed)
 
     def stopped_by(self, stop: "Callable[[TooLargeError], None]") -> None:
         """How resolvers are stopped. (A plan stops by itself.)"""

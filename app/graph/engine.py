@@ -220,6 +220,7 @@ class Engine:
             raise _InvalidError(values)
         if (plan := self._plan(document, operation, values)) is not None:
             return _Prepared(operation, cost, values, plan, None)
+        context.resolves(changes=operation.operation is OperationType.MUTATION)
         executor: Any = self._executor.build(
             self._schema,
             document.node,

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from app.database import Database, Databases, Row
+from app.database import Row
 from app.domains.orders.tables import PRODUCT_STATS
 from app.reads import TOTAL, WHOLE_TABLE, Read, Shape
 from app.settings import DATABASE_NAMES, DatabaseName
+from app.statements import Source, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,9 @@ class Explained:
         self.sent: list[Sent] = []
         self._start = perf_counter()
 
-    def watching(self, databases: Databases, ask: "Ask", keys: "Sequence[object]") -> Databases:
-        """The databases, for one read that sends at most one statement."""
-        return cast("Databases", _Watched(self, databases[ask.read.database], ask, keys))
+    def watching(self, sources: Sources, ask: "Ask", keys: "Sequence[object]") -> Sources:
+        """The sources, for one read that sends at most one statement."""
+        return _Watched(self, sources[ask.read.database], ask, keys)
 
     def add(self, ask: "Ask", keys: "Sequence[object]", sql: str, arguments: tuple[object, ...], took: "_Took") -> None:
         """Note a statement that is over."""
@@ -122,21 +123,21 @@ class _Watched:
     """Stands in for the four databases while one read asks its own."""
 
     explained: Explained
-    database: Database
+    source: Source
     ask: "Ask"
     keys: "Sequence[object]"
 
     def __getitem__(self, _: DatabaseName) -> "_Watched":
         return self
 
-    async def fetch(self, sql: str, *arguments: object) -> list[Row]:
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
         begun, found = perf_counter(), None
         try:
-            rows = await self.database.fetch(sql, *arguments)
+            rows = await self.source.fetch(sql, *args)
             found = len(rows)
             return rows
         finally:
-            self.explained.add(self.ask, self.keys, sql, arguments, _Took(begun, perf_counter(), found))
+            self.explained.add(self.ask, self.keys, sql, args, _Took(begun, perf_counter(), found))
 
 
 def _told(of: Sent, *, with_sql: bool) -> dict[str, object]:

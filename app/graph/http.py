@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from app import logs
 from app.deadline import Deadline
-from app.errors import ErrorCode, UnauthenticatedError
+from app.errors import BadUserInputError, ErrorCode, UnauthenticatedError
 from app.graph.context import Context, Services
 from app.graph.engine import Answer, Engine, MutationOverGetError, Request
 from app.graph.page import Page
@@ -35,6 +35,7 @@ from app.graph.payload import (
 )
 from app.graph.plan.plan import Json
 from app.metrics import NONE, RequestFigures
+from app.replicas import Positions, noting, printed, read_positions
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 ALLOWED = "GET, HEAD, OPTIONS, POST"
 PUBLIC_SECONDS = 60
 """How long a public answer to a GET by hash may be kept by whoever passes it on."""
+READ_AFTER = b"x-read-after"
+"""The header that tells what must be seen: of an answer what it has written, of a request what the client knows of."""
 CLOSED = 499
 """The status of a request whose client went away unanswered (nginx's convention)."""
 LEFT_TO_CONNECTION = 65_536
@@ -117,14 +120,17 @@ class Endpoint:
             # RFC 6750, section 3; also under application/json, since the request was not looked into.
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             raise RefusedError(401, str(error), error.code, challenge) from None
-        context = Context(services, viewer, address=(scope.get("client") or ("",))[0])
+        after = {} if services.replicas is None else _after(scope)
+        context = Context(services, viewer, address=(scope.get("client") or ("",))[0], after=after)
+        if services.replicas is not None:
+            noting.set(context.has_committed)
         self._check_load()
         self.figures.in_flight += 1
         try:
             answer = await self._answer(request, context, scope)
             executor = _executor(answer)
             status = _status(answer, media_type)
-            await _send_whole(answer, status, executor, request, media_type, send)
+            await _send_whole(answer, status, executor, request, media_type, _read_after(context), send)
             self.figures.add(
                 status, perf_counter() - start, answer.codes, executor=executor, operation=answer.operation
             )
@@ -197,6 +203,21 @@ def header(scope: Scope, name: bytes) -> str | None:
     return ", ".join(values) if values else None
 
 
+def _after(scope: Scope) -> Positions:
+    """What the client must see, by the header that an earlier answer had."""
+    try:
+        return read_positions(header(scope, READ_AFTER) or "")
+    except BadUserInputError as error:
+        raise RefusedError(400, str(error)) from None
+
+
+def _read_after(context: Context) -> list[tuple[bytes, bytes]]:
+    """The header for the client to send from now on, where the operation has written."""
+    if not context.committed:
+        return []
+    return [(READ_AFTER, printed({**context.after, **context.committed}).encode())]
+
+
 def _executor(answer: Answer) -> str:
     return NONE if answer.refused else "plan" if answer.is_compiled else "resolvers"
 
@@ -208,7 +229,13 @@ def _status(answer: Answer, media_type: MediaType) -> int:
 
 
 async def _send_whole(
-    answer: Answer, status: int, executor: str, request: Request, media_type: MediaType, send: Send
+    answer: Answer,
+    status: int,
+    executor: str,
+    request: Request,
+    media_type: MediaType,
+    more: list[tuple[bytes, bytes]],
+    send: Send,
 ) -> None:
     """Send an answer, and wait until the client has taken what is too much to be left to the connection."""
     logs.add(
@@ -221,6 +248,7 @@ async def _send_whole(
     headers = [
         *_headers(media_type, None if answer.refused else executor, is_public),
         (b"content-length", str(len(body)).encode()),
+        *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     # Uvicorn waits for the client before it writes, and not after the last piece: so there is an empty one.
