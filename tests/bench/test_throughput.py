@@ -102,7 +102,7 @@ def test_cpu_of_postgres_is_that_of_all_backends_also_of_those_that_have_ended(s
             during = cpu_of_postgres(postmaster) - before
         return during, cpu_of_postgres(postmaster) - before
 
-    work = "SELECT count(*) FROM generate_series(1, 2_000_000) AS n WHERE n % 7 = 3"
+    work = "SELECT count(*) FROM generate_series(1, 2000000) AS n WHERE n % 7 = 3"
     idle, _ = asyncio.run(used_by("SELECT pg_sleep(0.2)"))
     during, after = asyncio.run(used_by(work, work))
     assert idle < 0.1 < during <= after + 0.02  # a tick for rounding
