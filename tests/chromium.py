@@ -165,7 +165,9 @@ def browser(names: str = ISOLATED) -> Generator[Browser]:
         try:
             yield Browser(reads, writes)
         finally:
-            process.kill()
-            process.wait()
-            os.close(reads)
-            os.close(writes)
+            os.close(writes)  # which ends it, and has it tidy up; killed, it leaves files and processes behind
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+                os.close(reads)

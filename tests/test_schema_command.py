@@ -65,7 +65,7 @@ def test_export_prints_the_committed_schema_and_json_that_means_the_same(run: Ru
     code, printed, _ = run("export", "--format", "json")
     assert code == 0
     assert run("export", "--format", "json")[1] == printed
-    assert run("check", "-", stdin=printed.encode()) == (0, "- is the schema of this gateway\n", "")
+    assert run("check", "-", stdin=printed.encode()) == (0, "standard input is the schema of this gateway\n", "")
     (tmp_path / "schema.json").write_text(json.dumps({"data": json.loads(printed)}), encoding="utf-8")
     assert run("check", tmp_path / "schema.json")[0] == 0
 
@@ -154,6 +154,7 @@ def test_what_cannot_be_read_is_one_line_and_2(run: Run, tmp_path: Path) -> None
     ):
         assert run("check", tmp_path / name) == (2, "", f"storegraph: {said}\n")
         assert run("diff", tmp_path / name) == (2, "", f"storegraph: {said}\n")
+    assert run("check", "-", stdin=b"\n") == (2, "", "storegraph: standard input is empty\n")
     assert run("diff", "-", "-")[::2] == (2, "storegraph: standard input can be one of the two schemas, not both\n")
     code, _, said = run("diff", "this", "--operations", tmp_path / "latin.graphql")
     assert code == 2

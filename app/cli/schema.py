@@ -14,6 +14,8 @@ from app.cli.output import Json, output
 from app.errors import OperationError
 
 if TYPE_CHECKING:
+    from graphql import GraphQLSchema
+
     from app.graph.schema_changes import Change
     from app.graph.schema_operations import Broken
 
@@ -50,18 +52,17 @@ def check_schema(
 
     Order, blank lines, comments and the specification's own directives make no difference; descriptions do.
     """
-    from app.graph.schema_text import difference, read_schema
+    from app.graph.schema_text import difference
 
-    found = difference(
-        read_schema(_text_of(file), file), read_schema(_text_of(THIS), THIS), file, "the schema of this gateway"
-    )
+    name = _name_of(file)
+    found = difference(_schema_of(file), _schema_of(THIS), name, "the schema of this gateway")
     if as_json:
         print(json.dumps({"differs": bool(found), "diff": found}))
     elif found:
         _print_difference(found)
-        print(f"\n{file} is not the schema of this gateway. What that means for clients: schema diff {file} this")
+        print(f"\n{name} is not the schema of this gateway. What that means for clients: schema diff {file} this")
     else:
-        print(f"{file} is the schema of this gateway")
+        print(f"{name} is the schema of this gateway")
     if found:
         raise typer.Exit(1)
 
@@ -84,11 +85,10 @@ def diff_schemas(
     """
     from app.graph.schema_changes import find_changes
     from app.graph.schema_operations import Operations, find_broken
-    from app.graph.schema_text import read_schema
 
     if old == new == "-":
         raise OperationError("standard input can be one of the two schemas, not both")
-    before, after = (read_schema(_text_of(name), name) for name in (old, new))
+    before, after = map(_schema_of, (old, new))
     changes = find_changes(before, after)
     client = None if operations is None else Operations(_texts_below(operations))
     broken = [] if client is None else find_broken(client, before, after)
@@ -136,13 +136,20 @@ def made_pages() -> dict[str, str]:
     return {name: MADE + text for name, text in pages.items()}
 
 
-def _text_of(name: str) -> str:
-    """The text of a schema that an argument names."""
-    if name == THIS:
-        from app.graph.schema_text import gateway_sdl
+def _schema_of(argument: str) -> "GraphQLSchema":
+    """The schema that an argument names."""
+    from app.graph.schema_text import gateway_sdl, read_schema
 
-        return gateway_sdl()
-    return _decoded(sys.stdin.buffer.read(), "standard input") if name == "-" else _read(Path(name))
+    name = _name_of(argument)
+    if argument == THIS:
+        text = gateway_sdl()
+    else:
+        text = _decoded(sys.stdin.buffer.read(), name) if argument == "-" else _read(Path(argument))
+    return read_schema(text, name)
+
+
+def _name_of(argument: str) -> str:
+    return "standard input" if argument == "-" else argument
 
 
 def _read(path: Path) -> str:

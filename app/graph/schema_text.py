@@ -10,6 +10,7 @@ import json
 from graphql import (
     DirectiveDefinitionNode,
     DocumentNode,
+    ExecutableDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     IntrospectionQuery,
@@ -51,13 +52,18 @@ def read_schema(text: str, name: str) -> GraphQLSchema:
     Raises:
         OperationError: it is no valid schema.
     """
+    if not text.strip():
+        raise OperationError(f"{name} is empty")
     try:
-        schema = _of_introspection(text) if text.lstrip()[:1] == "{" else _of_definitions(text, name)
+        schema = _of_introspection(text) if text.lstrip()[0] == "{" else _of_definitions(text, name)
+    except json.JSONDecodeError as error:
+        raise OperationError(f"{name} begins as JSON does, and is none: {error}") from None
     except GraphQLError as error:
         place = "".join(f", line {location.line}" for location in error.locations or ())
         raise OperationError(f"{name}{place}: {error.message}") from None
     except (TypeError, ValueError, KeyError) as error:  # what graphql-core raises for a schema that contradicts itself
-        raise OperationError(f"{name} is no valid schema: {error}") from None
+        found = str(error).split("\n\n")
+        raise OperationError("\n".join(f"{name} is no valid schema: {each}" for each in found)) from None
     if errors := validate_schema(schema):
         raise OperationError("\n".join(f"{name} is no valid schema: {error.message}" for error in errors))
     return schema
@@ -71,6 +77,8 @@ def _of_introspection(text: str) -> GraphQLSchema:
 
 def _of_definitions(text: str, name: str) -> GraphQLSchema:
     document = parse(Source(text, name))
+    if any(isinstance(node, ExecutableDefinitionNode) for node in document.definitions):
+        raise ValueError("it has operations, where a schema has definitions of types")
     # A printer may define the specification's own directives, with or without descriptions: that says nothing.
     definitions = (
         node

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from app.errors import OperationError
 from app.graph import graphiql
-from app.graph.graphiql import integrity_of, packages
+from app.graph.graphiql import FOLDER, integrity_of, packages
 from app.graph.graphiql_install import install
 from tests.graph.locked import ARCHIVES, CONTENTS, archive_of, lock_them
 
@@ -192,3 +193,16 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     told = subprocess.run([*command, "--from", tmp_path], capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert told.stderr.startswith("storegraph: react@18.2.0 is not to be had, since there is no .tgz file: no archive")
+
+
+def test_what_is_installed_in_the_package_is_in_a_wheel_made_of_it(tmp_path: Path, archives: Path) -> None:
+    """Though the repository ignores it."""
+    root, project = Path(__file__).parents[2], tmp_path / "project"
+    install(project / "app" / FOLDER.name, archives)
+    (project / "migrations").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(root / name, project)
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=project, check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"app/{FOLDER.name}/{path}" for path in FILES} <= {*archive.namelist()}
